@@ -1,0 +1,1 @@
+"""One neural network over all the machines at hand."""

@@ -1,0 +1,61 @@
+"""Settings of one node: a TOML file, then the command line on top. Each has a unit and a price."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from edgeflow.messages import EDGE, Endpoint, Name, Tier
+
+TENSORS_PORT = 7450
+"""Default port of the tensors lane."""
+SIGNALS_PORT = 7451
+"""Default port of the signals lane."""
+
+
+class Emulate(Struct, frozen=True, forbid_unknown_fields=True):
+    """Makes this node slower than it is, without root. Labelled *emulated* wherever it shows."""
+
+    compute_factor: Annotated[float, Meta(ge=1)] = 1.0
+    """Every segment takes this many times as long."""
+    mbps: Annotated[float, Meta(ge=0)] = 0.0
+    """Rate of everything this node sends, to any peer, in Mbit/s; 0: as fast as it goes."""
+    peers_mbps: dict[Name, Annotated[float, Meta(gt=0)]] = {}
+    """Rate towards one peer (or, by the name of a tier, towards every node of it); the slower wins."""
+    delay_ms: Annotated[float, Meta(ge=0)] = 0.0
+    """Added to every message sent."""
+
+
+class NodeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything a node process needs to know."""
+
+    name: Name
+    tier: Tier = EDGE
+    brokers: tuple[str, ...] = ("mqtt://127.0.0.1:1883",)
+    """In order of preference; one logical broker."""
+    cluster: Name = "home"
+    compute: str = "auto"
+    """auto cpu cuda none"""
+    threads: Annotated[int, Meta(ge=0)] = 0
+    """Threads of the engine; 0: one for each core. Results are bit-equal only at the same number."""
+    bind: str = ""
+    """Address to accept links on. Empty: every interface with a cluster key, loopback without."""
+    tensors_port: Annotated[int, Meta(ge=0, le=65535)] = TENSORS_PORT
+    """0: any free port."""
+    signals_port: Annotated[int, Meta(ge=0, le=65535)] = SIGNALS_PORT
+    advertise: tuple[Endpoint, ...] = ()
+    """Addresses to announce instead of those found."""
+    reachable: bool = True
+    """False behind NAT: this node dials, nobody dials it."""
+    key_file: str = ""
+    """The cluster key (`edgeflow key new`). Empty: no encryption, loopback only."""
+    insecure: bool = False
+    """Accept and open unencrypted links off this machine."""
+    state_dir: str = ""
+    """Weights and the session counter live here. Empty: a temporary folder, gone at the end."""
+    store_bytes_max: Annotated[int, Meta(ge=0)] = 4 << 30
+    """Weights kept on disk; the longest unused go first. Lower fetches more often."""
+    can_lead: bool | None = None
+    """None: whoever computes may lead."""
+    emulate: Emulate = Emulate()

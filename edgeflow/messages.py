@@ -1,0 +1,511 @@
+"""Every message that crosses a wire, with its topic.
+
+Two wires carry them:
+
+    MQTT (JSON)      State Caps Load Leader Spec Board Held Status Metrics Notice Request Response
+    ZeroMQ (msgpack) signals: Hello Welcome Probe Receipt Refusal Failure BlobRequest BlobMissing
+                     with tensors or bytes behind them: Frame Result Submit Outcome BlobChunk ProbeData
+
+Invariant: a message is data. It is checked field by field where bytes become a message
+(`edgeflow.codec`), once, and trusted afterwards. Everything retained is a *state*: hearing it twice,
+late or never changes nothing that the next period does not mend.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from msgspec import Meta, Struct
+
+PROTOCOL = 1
+"""Version of the words in this file. Nodes announce the range they speak."""
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$")]
+"""A node, cluster or deployment: safe as an MQTT topic level and as a file name."""
+
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+"""A sha256 in hexadecimal: it names a model (of its manifest) or a blob (of its bytes)."""
+
+Sentence = Annotated[str, Meta(max_length=2000)]
+Count = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0)]
+
+
+# --- who leads, and what it decided: one comparison orders all of these -------------------------
+
+
+class Claim(Struct, frozen=True, order=True):
+    """The right to lead. The higher term wins, then the better rank, then the names."""
+
+    term: Count
+    rank: int
+    node: Name
+    session: int
+
+
+class PlanId(Struct, frozen=True, order=True):
+    """Names one plan. Of two plans the one with the higher id is the newer."""
+
+    claim: Claim
+    seq: Count
+
+    def __str__(self) -> str:
+        return f"{self.claim.term}.{self.seq}@{self.claim.node}"
+
+
+class Plan(Struct, frozen=True):
+    """One immutable answer for one deployment.
+
+    Segments, crossing tensors and their contracts follow from (model, variants) alone: the model is
+    named by the sha256 of its manifest, so every node that derives them derives the same.
+    """
+
+    id: PlanId
+    deployment: Name
+    model: Digest
+    source: Name
+    sessions: dict[Name, int]
+    """Session of every node that takes part, the source included."""
+    variants: tuple[str, ...]
+    """Placement lines (`edgeflow.placement`); 0 is used, the others are prepared fallbacks."""
+    predicted_s: Seconds
+    """What variant 0 should take from submit to result."""
+    lower_bound_s: Seconds
+    """No placement is faster under the same estimates; equal to `predicted_s` where optimal."""
+    algorithm: str
+    reason: Sentence
+    hash: Digest
+    """sha256 of all the fields above, see `edgeflow.codec.plan_hash`."""
+
+
+# --- MQTT ---------------------------------------------------------------------------------------
+
+
+class Tier(Struct, frozen=True, order=True):
+    """Where a node stands. Data moves from lower to higher ranks only."""
+
+    rank: Count
+    name: Name
+
+
+DEVICE, EDGE, CLOUD = Tier(0, "device"), Tier(1, "edge"), Tier(2, "cloud")
+
+
+class State(Struct, frozen=True, tag="state"):
+    """What a node says of itself, and as its will what the broker says once it is gone."""
+
+    topic: ClassVar[str] = "nodes/{node}/state"
+    retain: ClassVar[bool] = True
+    node: Name
+    session: int
+    connection: Count
+    """Counts the MQTT connections of this session: an older one's will is stale."""
+    state: str
+    """init ready draining offline lost"""
+    v: int = PROTOCOL
+
+
+class Availability(Struct, frozen=True, tag="availability"):
+    """The same in the plain words that Home Assistant expects; payload is not JSON."""
+
+    topic: ClassVar[str] = "nodes/{node}/availability"
+    retain: ClassVar[bool] = True
+    node: Name
+    online: bool
+
+
+class Rates(Struct, frozen=True):
+    """What a node measured of itself in about a second at its start."""
+
+    conv_flops_per_s: float
+    matmul_flops_per_s: float
+    memory_bytes_per_s: float
+    op_overhead_s: float
+    """Time of one op on next to no data."""
+    depthwise_flops_per_s: float = 0.0
+    """Depthwise convolutions run at a rate of their own; 0 where not measured."""
+
+
+class Endpoint(Struct, frozen=True):
+    """An address where a node accepts links: host (IPv4, IPv6 or name) and the two fixed ports."""
+
+    host: str
+    tensors_port: int
+    signals_port: int
+
+
+class Caps(Struct, frozen=True, tag="caps"):
+    """What a node is: announced at its start, republished each period."""
+
+    topic: ClassVar[str] = "nodes/{node}/caps"
+    retain: ClassVar[bool] = True
+    node: Name
+    session: int
+    tier: Tier
+    board: str
+    arch: str
+    cores: int
+    memory_bytes: Count
+    accelerators: tuple[str, ...]
+    engines: tuple[str, ...]
+    """Of torch, onnx; empty where compute = none."""
+    rates: Rates | None
+    """None where compute = none."""
+    can_lead: bool
+    reachable: bool
+    """Accepts links. False: behind NAT, it only dials."""
+    endpoints: tuple[Endpoint, ...]
+    public_key: str
+    """CURVE key (Z85) of the data plane; empty without a cluster key."""
+    emulated: str = ""
+    """In words, what of this node is emulated; empty on a real one."""
+    protocols: tuple[int, int] = (PROTOCOL, PROTOCOL)
+    v: int = PROTOCOL
+
+
+class LinkReport(Struct, frozen=True):
+    """One directed link as its sender sees it: seconds = delay_s + bytes / bytes_per_s."""
+
+    up: bool
+    delay_s: Seconds
+    bytes_per_s: float
+    """0 where not measured yet."""
+    sent_bytes: Count
+    samples: Count
+
+
+class Load(Struct, frozen=True, tag="load"):
+    """The heartbeat."""
+
+    topic: ClassVar[str] = "nodes/{node}/load"
+    retain: ClassVar[bool] = False
+    node: Name
+    session: int
+    seq: Count
+    cpu_percent: float
+    memory_bytes: Count
+    temperature_c: float | None
+    throttled: bool
+    queued_frames: Count
+    queued_bytes: Count
+    links: dict[Name, LinkReport]
+    claim: Claim | None
+    """Highest claim seen."""
+    fences: dict[Name, PlanId]
+    """Highest plan id applied, for each deployment."""
+    compute_ratio: dict[Digest, float]
+    """Measured seconds over predicted seconds, for each model that ran here."""
+    v: int = PROTOCOL
+
+
+class Leader(Struct, frozen=True, tag="leader"):
+    """A claim, alive while `beat` rises."""
+
+    topic: ClassVar[str] = "leader"
+    retain: ClassVar[bool] = True
+    claim: Claim
+    lease_s: Seconds
+    beat: Count
+    resigned: bool = False
+    v: int = PROTOCOL
+
+
+class Spec(Struct, frozen=True, tag="spec"):
+    """What the user wants. Of two specs for one name the higher generation counts."""
+
+    topic: ClassVar[str] = "deployments/{name}/spec"
+    retain: ClassVar[bool] = True
+    name: Name
+    generation: int
+    model: Digest
+    model_name: str
+    source: Name
+    origin: Name
+    """The node that brought the model in: it holds the manifest and all weights."""
+    algorithm: str = "mincut"
+    placement: str = ""
+    """A placement line fixes the plan by hand; empty: the algorithm chooses."""
+    window_frames: Annotated[int, Meta(ge=1, le=1024)] = 4
+    deadline_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    removed: bool = False
+    """A tombstone: an older spec heard later must not bring the deployment back."""
+    v: int = PROTOCOL
+
+
+class Board(Struct, frozen=True, tag="board"):
+    """The leader's whole truth about the plans of one deployment; the topic is `plan`."""
+
+    topic: ClassVar[str] = "deployments/{deployment}/plan"
+    retain: ClassVar[bool] = True
+    deployment: Name
+    claim: Claim
+    """Of the leader that wrote this."""
+    generation: int
+    """Of the spec that it answers."""
+    preparing: Plan | None
+    committed: Plan | None
+    draining: tuple[Plan, ...] = ()
+    """Once committed, not yet drained by the source."""
+    v: int = PROTOCOL
+
+
+class Holding(Struct, frozen=True):
+    """One plan at one node."""
+
+    id: PlanId
+    hash: Digest
+    status: str
+    """preparing ready failed; at the source also active (new frames use it) and in-flight."""
+    have_bytes: Count
+    want_bytes: Count
+    why: Sentence = ""
+
+
+class Held(Struct, frozen=True, tag="held"):
+    """Which plans of a deployment a node holds; the topic is `ready`, one writer each."""
+
+    topic: ClassVar[str] = "deployments/{deployment}/ready/{node}"
+    retain: ClassVar[bool] = True
+    deployment: Name
+    node: Name
+    session: int
+    plans: tuple[Holding, ...]
+    keeps_model: bool = False
+    """Holds every weight of the model, so that it can serve them to others."""
+    v: int = PROTOCOL
+
+
+class Status(Struct, frozen=True, tag="status"):
+    """The leader's summary of a deployment, for people."""
+
+    topic: ClassVar[str] = "deployments/{deployment}/status"
+    retain: ClassVar[bool] = True
+    deployment: Name
+    model_name: str
+    source: Name
+    phase: str
+    """waiting preparing running impossible removed"""
+    sentence: Sentence
+    placement: str
+    predicted_s: Seconds
+    lower_bound_s: Seconds
+    plan: str
+    leader: Name
+    v: int = PROTOCOL
+
+
+class Metrics(Struct, frozen=True, tag="metrics"):
+    """What the source measured since its last message."""
+
+    topic: ClassVar[str] = "deployments/{deployment}/metrics"
+    retain: ClassVar[bool] = False
+    deployment: Name
+    source: Name
+    frames: Count
+    results: Count
+    errors: Count
+    in_flight: Count
+    parked: Count
+    fps: float
+    latency_p50_s: float
+    latency_p99_s: float
+    v: int = PROTOCOL
+
+
+class Notice(Struct, frozen=True, tag="notice"):
+    """One sentence a human can read; the topic is `events`."""
+
+    topic: ClassVar[str] = "deployments/{deployment}/events"
+    retain: ClassVar[bool] = False
+    deployment: Name
+    node: Name
+    kind: str
+    sentence: Sentence
+    v: int = PROTOCOL
+
+
+class Request(Struct, frozen=True, tag="request"):
+    """Asks one node to do something: verbs are drain, ping."""
+
+    topic: ClassVar[str] = "nodes/{node}/request/{verb}"
+    retain: ClassVar[bool] = False
+    node: Name
+    verb: Name
+    id: str
+    args: dict[str, str] = {}
+    v: int = PROTOCOL
+
+
+class Response(Struct, frozen=True, tag="response"):
+    """Answers a request of the same id."""
+
+    topic: ClassVar[str] = "nodes/{node}/response/{verb}"
+    retain: ClassVar[bool] = False
+    node: Name
+    verb: Name
+    id: str
+    status: str
+    """ok refused"""
+    data: dict[str, str] = {}
+    error: Sentence = ""
+    v: int = PROTOCOL
+
+
+ControlMessage = (
+    State
+    | Availability
+    | Caps
+    | Load
+    | Leader
+    | Spec
+    | Board
+    | Held
+    | Status
+    | Metrics
+    | Notice
+    | Request
+    | Response
+)
+
+
+# --- ZeroMQ, lane `signals`: small, never behind a tensor ---------------------------------------
+
+
+class Hello(Struct, frozen=True, tag="hello"):
+    """First on every link and lane, by the dialling side."""
+
+    node: Name
+    session: int
+
+
+class Welcome(Struct, frozen=True, tag="welcome"):
+    """The answer to Hello. A link is up once both lanes have carried Hello and Welcome."""
+
+    node: Name
+    session: int
+
+
+class Receipt(Struct, frozen=True, tag="receipt"):
+    """Sent on arrival of a tensor message, before any queue: the sender learns the link's rate."""
+
+    serial: Count
+    """Of the message, per link."""
+    received_bytes: Count
+
+
+class Refusal(Struct, frozen=True, tag="refusal"):
+    """A frame was not taken; its source decides what to do."""
+
+    deployment: Name
+    frame: Count
+    attempt: Count
+    code: str
+    """not-held full spent draining malformed"""
+    plan: PlanId
+    text: Sentence = ""
+
+
+class Failure(Struct, frozen=True, tag="failure"):
+    """A segment was started and failed."""
+
+    deployment: Name
+    frame: Count
+    attempt: Count
+    code: str
+    text: Sentence
+
+
+class BlobRequest(Struct, frozen=True, tag="blob-request"):
+    """Asks for length_bytes of a blob from offset_bytes on."""
+
+    sha256: Digest
+    offset_bytes: Count
+    length_bytes: Annotated[int, Meta(gt=0, le=1 << 20)]
+
+
+class BlobMissing(Struct, frozen=True, tag="blob-missing"):
+    """This node does not hold it: ask another."""
+
+    sha256: Digest
+
+
+SignalMessage = Hello | Welcome | Receipt | Refusal | Failure | BlobRequest | BlobMissing
+
+
+# --- ZeroMQ, lane `tensors`: a header, then raw buffers -----------------------------------------
+
+
+class TensorHead(Struct, frozen=True):
+    """Describes one raw buffer behind the header, C order, little endian."""
+
+    name: str
+    dtype: str
+    shape: tuple[Annotated[int, Meta(ge=0)], ...]
+
+
+class Frame(Struct, frozen=True, tag="frame"):
+    """Input tensors of one segment, for one attempt at one frame."""
+
+    deployment: Name
+    plan: PlanId
+    variant: Count
+    hash: Digest
+    source: Name
+    source_session: int
+    frame: Count
+    attempt: Count
+    budget_s: float
+    """What is left of the deadline when this was sent."""
+    tensors: tuple[TensorHead, ...]
+
+
+class Result(Struct, frozen=True, tag="result"):
+    """Output tensors of the model, to the source."""
+
+    deployment: Name
+    plan: PlanId
+    variant: Count
+    hash: Digest
+    frame: Count
+    attempt: Count
+    compute_s: Seconds
+    tensors: tuple[TensorHead, ...]
+
+
+class Submit(Struct, frozen=True, tag="submit"):
+    """A frame from a node that is not the deployment's source, to the source."""
+
+    deployment: Name
+    frame: Count
+    budget_s: float
+    tensors: tuple[TensorHead, ...]
+
+
+class Outcome(Struct, frozen=True, tag="outcome"):
+    """The source's answer to Submit: tensors, or a code and a sentence."""
+
+    deployment: Name
+    frame: Count
+    code: str
+    """empty for a result"""
+    text: Sentence
+    tensors: tuple[TensorHead, ...]
+    attempts: Count = 1
+    plan: str = ""
+
+
+class BlobChunk(Struct, frozen=True, tag="blob-chunk"):
+    """A piece of a blob; one raw buffer follows."""
+
+    sha256: Digest
+    offset_bytes: Count
+    total_bytes: Count
+
+
+class ProbeData(Struct, frozen=True, tag="probe"):
+    """Bytes that mean nothing, sent on an idle link to learn its rate; one raw buffer follows."""
+
+    size_bytes: Count
+
+
+TensorMessage = Frame | Result | Submit | Outcome | BlobChunk | ProbeData
