@@ -20,10 +20,10 @@ from msgspec import Meta, Struct
 PROTOCOL = 1
 """Version of the words in this file. Nodes announce the range they speak."""
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}\Z")]
 """A node, cluster or deployment: safe as an MQTT topic level and as a file name."""
 
-Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 """A sha256 in hexadecimal: it names a model (of its manifest) or a blob (of its bytes)."""
 
 Sentence = Annotated[str, Meta(max_length=2000)]
