@@ -25,10 +25,10 @@ Attribute = int | float | str | bool | tuple[int, ...] | tuple[float, ...] | tup
 Array = NDArray[Any]
 
 ELEMENTWISE = frozenset(
-    ["abs", "add", "batch_norm", "cast", "clamp", "div", "elu", "exp", "gelu", "hardsigmoid"]
-    + ["hardswish", "identity", "leaky_relu", "maximum", "minimum", "mul", "neg", "prelu"]
-    + ["reciprocal", "relu", "sigmoid", "silu", "sqrt", "sub", "tanh"]
-)
+    ["abs", "add", "batch_norm", "cast", "clamp", "div", "elu", "exp", "gelu", "hardsigmoid",
+     "hardswish", "identity", "leaky_relu", "maximum", "minimum", "mul", "neg", "prelu",
+     "reciprocal", "relu", "sigmoid", "silu", "sqrt", "sub", "tanh"]
+)  # fmt: skip
 """Kinds that map one tensor to another of its shape, element by element, at the price of memory."""
 
 

@@ -191,7 +191,7 @@ def infer(
     inputs: tuple[Contract, ...],
     weights: Mapping[str, Contract],
 ) -> tuple[str, Shape]:
-    """dtype and shape of the output of an op of a checked schema; ValueError where it does not fit."""
+    """dtype and shape of the output, given a checked schema; ValueError where it does not fit."""
     known = [_whole_shape(contract) for contract in inputs]
     constants = {role: _whole_shape(contract) for role, contract in weights.items()}
     if kind in _RANK4_ONLY and len(known[0]) != 4:
