@@ -246,6 +246,8 @@ class Board(Struct, frozen=True, tag="board"):
     committed: Plan | None
     draining: tuple[Plan, ...] = ()
     """Once committed, not yet drained by the source."""
+    retired: PlanId | None = None
+    """Plans up to this id are over, unless they are named above."""
     v: int = PROTOCOL
 
 

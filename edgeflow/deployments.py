@@ -1,0 +1,75 @@
+"""What is known of every deployment: wanted, planned, held. Each node keeps this, leader or not.
+
+Every entry is a retained state of one writer, so that a new leader starts from what it has heard,
+and an emptied broker is filled again from any node's memory.
+
+Invariant: of two specs for one name the higher generation is kept; a tombstone is a spec too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edgeflow.messages import Board, Claim, Held, Spec, Status
+
+
+@dataclass(slots=True)
+class View:
+    """One deployment, as heard."""
+
+    name: str
+    spec: Spec | None = None
+    board: Board | None = None
+    helds: dict[str, Held] = field(default_factory=dict)
+    status: Status | None = None
+
+
+@dataclass(slots=True)
+class Deployments:
+    """All of them, by name."""
+
+    views: dict[str, View] = field(default_factory=dict)
+
+    def view(self, name: str) -> View:
+        """The entry, made where it is new."""
+        return self.views.setdefault(name, View(name))
+
+    def on_spec(self, spec: Spec) -> bool:
+        """Whether it changed what is wanted."""
+        view = self.view(spec.name)
+        if view.spec is not None and spec.generation <= view.spec.generation:
+            return False
+        view.spec = spec
+        return True
+
+    def on_board(self, board: Board) -> bool:
+        """Whether it replaces the board we know: a stale leader's does not."""
+        view = self.view(board.deployment)
+        if view.board is not None and order_of(board) < order_of(view.board):
+            return False
+        view.board = board
+        return True
+
+    def on_held(self, held: Held) -> None:
+        """The newest session of each node counts."""
+        helds = self.view(held.deployment).helds
+        known = helds.get(held.node)
+        if known is None or held.session >= known.session:
+            helds[held.node] = held
+
+    def keepers(self, model: str) -> list[str]:
+        """Nodes that said they hold every weight of a model."""
+        return sorted(
+            {
+                held.node
+                for view in self.views.values()
+                if view.spec is not None and view.spec.model == model
+                for held in view.helds.values()
+                if held.keeps_model
+            }
+        )
+
+
+def order_of(board: Board) -> tuple[Claim, int]:
+    """Of two boards on one topic the later one has this not smaller."""
+    return (board.claim, board.generation)

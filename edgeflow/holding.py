@@ -1,0 +1,257 @@
+"""The plans a node holds: prepared, ready, used, retired. One `Holdings` for all deployments.
+
+    board names a plan above the fence
+      └▶ manifest ─▶ blobs ─▶ build ─▶ links ─▶ ready ──────────────▶ retired
+             └────────┴─────────┴────────┴─▶ failed (and why) ──────────^
+                                                   board no longer names it, and names a newer one
+
+READY obliges: until a plan is retired its frames are computed, whether or not COMMIT was heard here.
+COMMIT speaks to the source alone: it makes a ready plan the active one.
+
+Invariants: plan ids applied rise strictly (F1); one id has one hash (F2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from edgeflow.codec import plan_hash
+from edgeflow.events import (
+    BlobsChecked,
+    BuildSegment,
+    CheckBlobs,
+    DropSegment,
+    Effect,
+    SegmentKey,
+    Tell,
+)
+from edgeflow.graph import Graph
+from edgeflow.library import Library, blobs_of
+from edgeflow.messages import Board, Held, Holding, Plan, PlanId
+from edgeflow.placement import PlacementError, Segment, Split, parse_placement, split
+
+READY = frozenset({"ready", "active", "in-flight"})
+"""Statuses of a plan whose frames are computed."""
+
+
+@dataclass(slots=True)
+class HeldPlan:
+    """One plan here, and how far its preparation is."""
+
+    plan: Plan
+    step: str = "manifest"
+    """manifest checking fetching building links ready failed"""
+    why: str = ""
+    split: Split | None = None
+    segment: Segment | None = None
+    """This node's own; None where it is only the source."""
+    missing: dict[str, int] = field(default_factory=dict)
+    want_bytes: int = 0
+    engine: str = ""
+    predicted_s: float = 0.0
+    """Of the segment by this node's own rates; 0 until asked for."""
+
+    @property
+    def key(self) -> SegmentKey:
+        """Names the built segment of variant 0."""
+        return SegmentKey(self.plan.hash, 0)
+
+    def peers(self, me: str) -> set[str]:
+        """Whom this node sends to under this plan."""
+        assert self.split is not None
+        peers = set(self.split.entry) if self.plan.source == me else set()
+        if self.segment is not None:
+            peers |= set(self.segment.sends)
+            if self.segment.results:
+                peers.add(self.plan.source)
+        return peers - {me}
+
+
+@dataclass(slots=True)
+class Holdings:
+    """Every plan this node holds."""
+
+    me: str
+    session: int
+    library: Library
+    plans: dict[str, HeldPlan] = field(default_factory=dict)
+    """By hash."""
+    fences: dict[str, PlanId] = field(default_factory=dict)
+    """Highest plan id applied, by deployment."""
+    active: dict[str, str] = field(default_factory=dict)
+    """At the source: hash of the plan that new frames use, by deployment."""
+    committed: dict[str, PlanId] = field(default_factory=dict)
+    conflicts: int = 0
+
+    def on_board(self, board: Board) -> list[Effect]:
+        """The leader's truth about one deployment, fresh or retained: fenced either way."""
+        effects: list[Effect] = []
+        named = [plan for plan in (*board.draining, board.committed, board.preparing) if plan]
+        for plan in sorted(named, key=lambda plan: plan.id):
+            effects += self._apply(plan)
+        committed = board.committed
+        if committed is not None:
+            known = self.committed.get(board.deployment, committed.id)
+            self.committed[board.deployment] = max(known, committed.id)
+        for held in [*self.of(board.deployment)]:
+            if self._is_over(held, board, named):
+                effects += self._retire(held)
+        self.commit(board.deployment)
+        return effects
+
+    def of(self, deployment: str) -> Iterator[HeldPlan]:
+        """Plans held for a deployment."""
+        return (held for held in self.plans.values() if held.plan.deployment == deployment)
+
+    def ready(self, plan_hash: str, plan_id: PlanId) -> HeldPlan | None:
+        """The plan a frame names, if its frames are computed here."""
+        held = self.plans.get(plan_hash)
+        if held is None or held.step != "ready" or held.plan.id != plan_id:
+            return None
+        return held
+
+    def active_plan(self, deployment: str) -> HeldPlan | None:
+        """At the source: the plan for new frames."""
+        return self.plans.get(self.active.get(deployment, ""))
+
+    def commit(self, deployment: str) -> None:
+        """At the source: a committed plan that is ready here becomes the active one."""
+        committed = self.committed.get(deployment)
+        for held in self.of(deployment):
+            if held.plan.id != committed or held.step != "ready" or held.plan.source != self.me:
+                continue
+            now = self.active_plan(deployment)
+            if now is None or held.plan.id > now.plan.id:
+                self.active[deployment] = held.plan.hash
+
+    def advance(
+        self, holders: tuple[str, ...], deployment: str, linked: frozenset[str], now_s: float
+    ) -> list[Effect]:
+        """Take every preparation of a deployment as far as it goes now."""
+        effects: list[Effect] = []
+        for held in [*self.of(deployment)]:
+            if held.step == "manifest":
+                effects += self._derive(held, holders, now_s)
+            if held.step == "fetching" and not self._still_missing(held):
+                effects += self._check_blobs(held)
+            if held.step == "links" and held.peers(self.me) <= linked:
+                held.step = "ready"
+                self.commit(deployment)
+        return effects
+
+    def on_checked(self, event: BlobsChecked, holders: tuple[str, ...]) -> list[Effect]:
+        """The store said which weights of a plan's segment it lacks."""
+        held = self.plans.get(event.purpose)
+        if held is None or held.segment is None or held.step != "checking":
+            return []
+        held.missing = dict(event.missing)
+        if held.missing:
+            held.step = "fetching"
+            held.want_bytes = max(held.want_bytes, sum(held.missing.values()))
+            for sha256, size_bytes in event.missing:
+                self.library.fetch.want(sha256, size_bytes, holders)
+            return []
+        held.step = "building"
+        return [BuildSegment(held.key, held.plan.model, held.segment.layers)]
+
+    def on_built(self, key: SegmentKey, engine: str) -> None:
+        """The executor is warm."""
+        held = self.plans.get(key.hash)
+        if held is not None and held.step == "building":
+            held.step, held.engine = "links", engine
+
+    def fail(self, plan_hash: str, why: str) -> None:
+        """This node cannot hold that plan."""
+        held = self.plans.get(plan_hash)
+        if held is not None and held.step != "ready":
+            held.step, held.why = "failed", why
+
+    def message(self, deployment: str, in_flight: frozenset[str]) -> Held:
+        """What this node says of a deployment; `in_flight`: hashes of plans with open frames."""
+        holdings = []
+        for held in sorted(self.of(deployment), key=lambda held: held.plan.id):
+            have_bytes = held.want_bytes - sum(self._still_missing(held).values())
+            status = held.step if held.step in ("ready", "failed") else "preparing"
+            if status == "ready" and self.active.get(deployment) == held.plan.hash:
+                status = "active"
+            elif status == "ready" and held.plan.hash in in_flight:
+                status = "in-flight"
+            holdings.append(
+                Holding(held.plan.id, held.plan.hash, status, have_bytes, held.want_bytes, held.why)
+            )
+        keeps = any(held.plan.model in self.library.keeping for held in self.of(deployment))
+        return Held(deployment, self.me, self.session, tuple(holdings), keeps)
+
+    def _apply(self, plan: Plan) -> list[Effect]:
+        known = next((held for held in self.of(plan.deployment) if held.plan.id == plan.id), None)
+        if known is not None:
+            if known.plan.hash == plan.hash:
+                return []
+            self.conflicts += 1
+            effects = self._retire(known)
+            text = f"plan {plan.id} of {plan.deployment} came with two hashes: both refused"
+            return [*effects, Tell(text)]
+        fence = self.fences.get(plan.deployment)
+        if fence is not None and not plan.id > fence:
+            return []
+        if plan.sessions.get(self.me) != self.session:
+            return []
+        if plan_hash(plan) != plan.hash:
+            return [Tell(f"plan {plan.id} of {plan.deployment} does not match its hash: refused")]
+        self.fences[plan.deployment] = plan.id
+        self.plans[plan.hash] = HeldPlan(plan)
+        return []
+
+    def _is_over(self, held: HeldPlan, board: Board, named: list[Plan]) -> bool:
+        if any(plan.id == held.plan.id for plan in named):
+            return False
+        if board.retired is not None and held.plan.id <= board.retired:
+            return True
+        return bool(named) and held.plan.id < max(plan.id for plan in named)
+
+    def _retire(self, held: HeldPlan) -> list[Effect]:
+        del self.plans[held.plan.hash]
+        if self.active.get(held.plan.deployment) == held.plan.hash:
+            del self.active[held.plan.deployment]
+        for sha256 in held.missing:
+            if not any(sha256 in other.missing for other in self.plans.values()):
+                self.library.fetch.forget(sha256)
+        return [DropSegment(held.key)] if held.segment is not None else []
+
+    def _derive(self, held: HeldPlan, holders: tuple[str, ...], now_s: float) -> list[Effect]:
+        plan = held.plan
+        graph = self.library.graphs.get(plan.model)
+        if graph is None:
+            if plan.model in self.library.failed:
+                self.fail(plan.hash, self.library.failed[plan.model][0])
+            return self.library.want(plan.model, holders, now_s)
+        try:
+            placement = parse_placement(graph, plan.variants[0])
+            held.split = split(graph, placement, plan.source)
+        except PlacementError as error:
+            self.fail(plan.hash, str(error))
+            return []
+        held.segment = held.split.segments.get(self.me)
+        if held.segment is None:
+            held.step = "links"
+            return []
+        return self._check_blobs(held, graph)
+
+    def _check_blobs(self, held: HeldPlan, graph: Graph | None = None) -> list[Effect]:
+        assert held.segment is not None
+        graph = graph or self.library.graphs[held.plan.model]
+        layers = set(held.segment.layers)
+        names = [
+            name
+            for layer in graph.layers
+            if layer.name in layers
+            for op in layer.ops
+            for name in op.weights.values()
+        ]
+        held.step = "checking"
+        return [CheckBlobs(held.plan.model, held.plan.hash, blobs_of(graph, names))]
+
+    def _still_missing(self, held: HeldPlan) -> dict[str, int]:
+        wanted = self.library.fetch.wanted
+        return {sha256: size for sha256, size in held.missing.items() if sha256 in wanted}

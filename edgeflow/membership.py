@@ -1,0 +1,150 @@
+"""Who is here, what each can do, and who is lost.
+
+    unknown --caps, heartbeat--> alive --silent for dead_s--> lost
+                                   ^______ heartbeat ___________|
+
+A heartbeat is the only proof of life. A will is a hint: it shortens the silence we wait for, and
+only where our own link to that peer is down as well. While *we* are cut from the broker nobody
+falls silent, and after our return everybody gets time to come back too.
+
+Invariant: what is known of a peer never goes back to an older session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from edgeflow.messages import Caps, Load, State, Tier
+
+HEARTBEAT_S = 1.0
+"""Time between two heartbeats. Shorter finds a death sooner and costs broker and radio."""
+DEAD_S = 3.0
+"""Silence after which a peer is lost: 3 heartbeats. Lower accuses a slow radio more often."""
+DEAD_BY_WILL_S = 1.2
+"""The same once its will was heard and our link to it is down: one heartbeat and some jitter."""
+RECONNECT_GRACE_S = 5.0
+"""After our own reconnect: the largest reconnect delay (2 s) + 3 heartbeats."""
+
+
+@dataclass(slots=True)
+class Peer:
+    """One other node (or this one), as far as its messages tell."""
+
+    name: str
+    session: int
+    connection: int = 0
+    state: str = ""
+    caps: Caps | None = None
+    load: Load | None = None
+    heard_s: float | None = None
+    """When its last live heartbeat came; None: only retained messages so far."""
+    first_heard_s: float | None = None
+    will_heard: bool = False
+    link_up: bool = False
+    left: bool = False
+    """Said goodbye itself."""
+
+    @property
+    def tier(self) -> Tier | None:
+        """Where it stands, once its caps are known."""
+        return self.caps.tier if self.caps else None
+
+
+@dataclass(slots=True)
+class Membership:
+    """The table of peers."""
+
+    me: str
+    session: int
+    peers: dict[str, Peer] = field(default_factory=dict)
+    connected: bool = False
+    grace_until_s: float = 0.0
+    down_since_s: float | None = None
+
+    def on_broker(self, up: bool, now_s: float, reconnect: bool) -> None:
+        """The connection came or went; leases stand still in between."""
+        if up and reconnect:
+            self.grace_until_s = now_s + RECONNECT_GRACE_S
+        self.connected = up
+
+    def on_state(self, message: State, retained: bool, now_s: float) -> None:
+        """A state counts if it is of the session and connection we know, or of a newer one."""
+        peer = self._peer(message.node, message.session, live=not retained)
+        if peer is None or message.connection < peer.connection:
+            return
+        newer = message.connection > peer.connection
+        peer.connection = message.connection
+        if message.state == "lost":
+            peer.will_heard = True
+            return
+        if newer or not retained:
+            peer.will_heard = False
+        peer.state = message.state
+        if message.state == "offline":
+            peer.left = True
+
+    def on_caps(self, message: Caps, retained: bool) -> None:
+        """The newest session's caps are kept."""
+        peer = self._peer(message.node, message.session, live=not retained)
+        if peer is not None:
+            peer.caps = message
+
+    def on_load(self, message: Load, now_s: float) -> None:
+        """A live heartbeat: the peer is here."""
+        peer = self._peer(message.node, message.session, live=True)
+        if peer is None:
+            return
+        if not self._is_fresh(peer, now_s):
+            peer.first_heard_s = now_s
+        peer.load, peer.heard_s, peer.will_heard, peer.left = message, now_s, False, False
+
+    def on_link(self, name: str, session: int, up: bool) -> None:
+        """Our own link to that session of a peer came or went."""
+        peer = self.peers.get(name)
+        if peer is not None and peer.session == session:
+            peer.link_up = up
+
+    def is_alive(self, name: str, now_s: float) -> bool:
+        """Heard live, and not silent for too long; this node itself always is."""
+        if name == self.me:
+            return True
+        peer = self.peers.get(name)
+        return peer is not None and not peer.left and self._is_fresh(peer, now_s)
+
+    def is_usable(self, name: str, session: int, now_s: float) -> bool:
+        """Alive in that session and ready to compute or to submit."""
+        peer = self.peers.get(name)
+        return (
+            peer is not None
+            and peer.session == session
+            and peer.state == "ready"
+            and self.is_alive(name, now_s)
+        )
+
+    def alive(self, now_s: float) -> Iterator[Peer]:
+        """Every peer that is here with known caps of its current session, by name."""
+        for name in sorted(self.peers):
+            peer = self.peers[name]
+            if peer.caps is None or peer.caps.session != peer.session:
+                continue
+            if self.is_alive(name, now_s):
+                yield peer
+
+    def _is_fresh(self, peer: Peer, now_s: float) -> bool:
+        if peer.heard_s is None:
+            return False
+        if not self.connected or now_s < self.grace_until_s:
+            return True
+        limit_s = DEAD_BY_WILL_S if peer.will_heard and not peer.link_up else DEAD_S
+        return now_s - peer.heard_s <= limit_s
+
+    def _peer(self, name: str, session: int, *, live: bool) -> Peer | None:
+        """The entry for this session, made or renewed; None where the message is of an older one."""
+        peer = self.peers.get(name)
+        if peer is None or session > peer.session:
+            if peer is not None and not live and peer.heard_s is not None:
+                # A retained word of a newer session: believe it once it is heard alive.
+                return None
+            peer = self.peers[name] = Peer(name, session)
+        return peer if session == peer.session else None

@@ -1,0 +1,157 @@
+"""Links to the other nodes: who dials whom, which are up, and how fast each is.
+
+    alive peer ─▶ one of the two dials ─▶ up ─▶ two sizes of probe ─▶ measured ─▶ receipts keep it so
+
+The node of the lower tier dials the one of the higher, within a tier the lower name dials; a node
+that nobody can reach always dials. Two such nodes have no link, and the planner knows.
+
+Invariant: at most one link per peer, always to the session that membership believes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgeflow.estimate import LinkEstimate
+from edgeflow.events import CloseLink, Effect, OpenLink, SendProbe
+from edgeflow.membership import Peer
+from edgeflow.messages import Caps, LinkReport, ProbeData, TensorHead
+
+PROBES_BYTES = (1 << 10, 64 << 10, 1 << 10, 64 << 10)
+"""Sent one by one over a new link: two sizes tell delay from rate; 64 kB at 8 Mbit/s take 66 ms."""
+PROBE_IDLE_S = 10.0
+"""An idle link is probed once in so long: 64 kB in 10 s are 52 kbit/s."""
+PROBE_LOST_S = 3.0
+"""A probe without a receipt for so long is sent again."""
+LINKS_MAX = 64
+"""Peers that are linked at once: each costs four sockets' worth of memory and a heartbeat."""
+
+
+@dataclass(slots=True)
+class Neighbour:
+    """One link, as this node sees it."""
+
+    session: int
+    is_up: bool = False
+    estimate: LinkEstimate = field(default_factory=LinkEstimate)
+    probes: list[int] = field(default_factory=list)
+    asked_s: float = 0.0
+    sampled_s: float = 0.0
+    sent_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Neighbours:
+    """Every link of this node."""
+
+    me: str
+    links: dict[str, Neighbour] = field(default_factory=dict)
+
+    def linked(self) -> frozenset[str]:
+        """Peers whose link is up."""
+        return frozenset(name for name, link in self.links.items() if link.is_up)
+
+    def tick(
+        self, mine: Caps | None, alive: Iterable[Peer], is_busy: bool, now_s: float
+    ) -> list[Effect]:
+        """Open what is missing, close what is over, probe what is idle."""
+        if mine is None:
+            return []
+        here = {peer.name: peer for peer in alive if peer.name != self.me}
+        effects: list[Effect] = []
+        for name, link in list(self.links.items()):
+            if name not in here and not link.is_up:
+                del self.links[name]
+                effects.append(CloseLink(name))
+        for name, peer in here.items():
+            effects += self._open(mine, peer)
+        for name, link in self.links.items():
+            effects += self._probe(name, link, is_busy, now_s)
+        return effects
+
+    def on_up(self, name: str, session: int, now_s: float) -> list[Effect]:
+        """Both lanes answered."""
+        link = self.links.get(name)
+        if link is None or link.session != session:
+            return []
+        link.is_up, link.probes, link.sampled_s = True, list(PROBES_BYTES), now_s
+        return self._next_probe(name, link, now_s)
+
+    def on_down(self, name: str, session: int) -> None:
+        """The link layer goes on dialling; until it is up again nothing is sent."""
+        link = self.links.get(name)
+        if link is not None and link.session == session:
+            link.is_up = False
+
+    def on_transferred(self, name: str, nbytes: int, seconds: float, now_s: float) -> list[Effect]:
+        """A receipt: one more sample."""
+        link = self.links.get(name)
+        if link is None:
+            return []
+        link.estimate = link.estimate.add(nbytes, seconds)
+        link.sampled_s = now_s
+        if link.probes and link.asked_s:
+            link.probes.pop(0)
+        return self._next_probe(name, link, now_s)
+
+    def count(self, name: str, tensors: Iterable[TensorHead]) -> None:
+        """These tensors were sent."""
+        if name in self.links:
+            self.links[name].sent_bytes += sum(
+                int(np.prod(head.shape, dtype=np.int64)) * np.dtype(head.dtype).itemsize
+                for head in tensors
+            )
+
+    def report(self) -> dict[str, LinkReport]:
+        """For the heartbeat."""
+        return {
+            name: LinkReport(
+                link.is_up,
+                link.estimate.delay_s,
+                link.estimate.bytes_per_s,
+                link.sent_bytes,
+                link.estimate.samples,
+            )
+            for name, link in self.links.items()
+        }
+
+    def _open(self, mine: Caps, peer: Peer) -> list[Effect]:
+        assert peer.caps is not None
+        link = self.links.get(peer.name)
+        if link is not None and link.session == peer.session:
+            return []
+        if link is None and len(self.links) >= LINKS_MAX:
+            return []
+        caps = peer.caps
+        if not (mine.reachable or caps.reachable):
+            return []
+        endpoints = caps.endpoints if dials(mine, caps) else ()
+        self.links[peer.name] = Neighbour(peer.session)
+        return [OpenLink(peer.name, peer.session, endpoints, caps.public_key)]
+
+    def _probe(self, name: str, link: Neighbour, is_busy: bool, now_s: float) -> list[Effect]:
+        if not link.is_up:
+            return []
+        if link.probes:
+            is_lost = now_s - link.asked_s > PROBE_LOST_S
+            return self._next_probe(name, link, now_s) if is_lost else []
+        if not is_busy and now_s - link.sampled_s > PROBE_IDLE_S:
+            link.probes = [PROBES_BYTES[1]]
+            return self._next_probe(name, link, now_s)
+        return []
+
+    def _next_probe(self, name: str, link: Neighbour, now_s: float) -> list[Effect]:
+        if not link.probes:
+            return []
+        link.asked_s = now_s
+        return [SendProbe(name, ProbeData(link.probes[0]))]
+
+
+def dials(mine: Caps, other: Caps) -> bool:
+    """Whether the first of two nodes dials the second; never both, never neither."""
+    if mine.reachable != other.reachable:
+        return other.reachable
+    return (mine.tier.rank, mine.node) < (other.tier.rank, other.node)

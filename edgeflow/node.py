@@ -1,0 +1,363 @@
+"""The whole mind of one node: events in, effects out.
+
+                 ┌─ membership ─ election ─ lead (only while this node leads)
+    Event ─▶ handle ─ deployments ─ holdings ─ library ─ fetch        ─▶ Effect, …
+                 └─ neighbours ─ inflight (as source) ─ stage (as worker) ─ relay (as client)
+
+The shells differ: `edgeflow.io.loop` carries effects out on a machine, `edgeflow.sim` in virtual
+time. This class only passes each event to the parts it concerns; a message to itself comes straight
+back, so that a source which computes is a worker like any other.
+
+Invariant: the same events at the same times give the same effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from edgeflow.duties import Duties
+from edgeflow.events import (
+    Asked,
+    BlobsChecked,
+    BrokerDown,
+    BrokerUp,
+    Calibrated,
+    ChunkStored,
+    Deliver,
+    Effect,
+    Event,
+    Heard,
+    LinkDown,
+    LinkUp,
+    ManifestFailed,
+    ManifestLoaded,
+    Publish,
+    Sampled,
+    SegmentBuilt,
+    SegmentDone,
+    SegmentFailed,
+    SegmentUnbuildable,
+    SendChunk,
+    SendSignal,
+    SendTensors,
+    Signal,
+    Stop,
+    Submitted,
+    Tell,
+    Tensors,
+    Tick,
+    Transferred,
+    Wanted,
+)
+from edgeflow.inflight import OpenFrame
+from edgeflow.library import KEEP
+from edgeflow.messages import (
+    BlobMissing,
+    BlobRequest,
+    Board,
+    Caps,
+    Failure,
+    Frame,
+    Held,
+    Leader,
+    Load,
+    Outcome,
+    Refusal,
+    Request,
+    Response,
+    Result,
+    Spec,
+    State,
+    Status,
+    Submit,
+)
+from edgeflow.parts import Parts
+
+
+class NodeCore:
+    """One node. `caps` is what it is; its rates come with the event Calibrated."""
+
+    def __init__(self, caps: Caps) -> None:
+        self.parts = Parts(caps)
+        self.duties = Duties(self.parts)
+        self._handlers: dict[type[Any], Callable[[Any, float], list[Effect]]] = {
+            Tick: lambda _, now_s: self.duties.tick(now_s),
+            Sampled: self._on_sampled,
+            Calibrated: self._on_calibrated,
+            BrokerUp: self._on_broker_up,
+            BrokerDown: self._on_broker_down,
+            Heard: self._on_heard,
+            LinkUp: self._on_link_up,
+            LinkDown: self._on_link_down,
+            Signal: self._on_signal,
+            Tensors: self._on_tensors,
+            ChunkStored: self._on_chunk,
+            Transferred: lambda event, now_s: self.parts.neighbours.on_transferred(
+                event.peer, event.size_bytes, event.seconds, now_s
+            ),
+            ManifestLoaded: self._on_manifest,
+            ManifestFailed: self._on_no_manifest,
+            BlobsChecked: self._on_blobs_checked,
+            SegmentBuilt: self._on_built,
+            SegmentUnbuildable: self._on_unbuildable,
+            SegmentDone: self._on_done,
+            SegmentFailed: lambda event, now_s: self.parts.stage.on_failed(
+                event.job, event.text, now_s
+            ),
+            Submitted: self._on_submitted,
+            Wanted: self._on_wanted,
+            Asked: lambda event, now_s: self.duties.drain(event.why, now_s),
+        }
+
+    def handle(self, event: Event, now_s: float) -> list[Effect]:
+        """What the shell must do about this event, in order."""
+        arrived = getattr(event, "bundle", None)
+        if arrived is not None:
+            self.parts.bundles.hold(arrived)
+        effects: list[Effect] = []
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            self._absorb(handler(event, now_s), effects, now_s)
+        self._absorb(self.duties.follow_up(now_s), effects, now_s)
+        if arrived is not None:
+            effects += self.parts.bundles.drop(arrived)
+        return effects
+
+    def _absorb(self, new: Iterable[Effect], effects: list[Effect], now_s: float) -> None:
+        """Take effects over; messages to this node itself are handled instead of sent."""
+        for effect in new:
+            if isinstance(effect, SendTensors):
+                if effect.peer == self.parts.me:
+                    self._absorb(self._on_tensors(_home(self.parts, effect), now_s), effects, now_s)
+                    continue
+                self.parts.neighbours.count(effect.peer, effect.message.tensors)
+            elif isinstance(effect, SendSignal) and effect.peer == self.parts.me:
+                signal = Signal(self.parts.me, self.parts.session, effect.message)
+                self._absorb(self._on_signal(signal, now_s), effects, now_s)
+                continue
+            effects.append(effect)
+
+    # --- the broker --------------------------------------------------------------------------------
+
+    def _on_sampled(self, event: Sampled, now_s: float) -> list[Effect]:
+        self.parts.sample = event
+        return []
+
+    def _on_broker_up(self, event: BrokerUp, now_s: float) -> list[Effect]:
+        reconnect = self.parts.connection > 0
+        self.parts.connection = event.connection
+        self.parts.membership.on_broker(True, now_s, reconnect)
+        self.parts.election = self.parts.election.on_broker(True, now_s, reconnect)
+        return self.duties.republish_all(now_s)
+
+    def _on_broker_down(self, event: BrokerDown, now_s: float) -> list[Effect]:
+        self.parts.membership.on_broker(False, now_s, reconnect=True)
+        self.parts.election = self.parts.election.on_broker(False, now_s, reconnect=True)
+        return []
+
+    def _on_calibrated(self, event: Calibrated, now_s: float) -> list[Effect]:
+        return self.duties.become_ready(event.rates, now_s)
+
+    def _on_heard(self, event: Heard, now_s: float) -> list[Effect]:
+        message, retained = event.message, event.retained
+        match message:
+            case Load():
+                return self._on_load(message, now_s) if not retained else []
+            case Leader():
+                self.parts.election, beats = self.parts.election.on_leader(message, retained, now_s)
+                return [Publish(beat) for beat in beats]
+            case State() | Caps():
+                return self._on_peer(message, retained, now_s)
+            case Board():
+                return self._on_board(message, now_s)
+            case Held():
+                self.parts.deployments.on_held(message)
+            case Spec():
+                return self._on_spec(message, now_s)
+            case Status():
+                self.parts.deployments.view(message.deployment).status = message
+            case Request() if message.node == self.parts.me and not retained:
+                return self._on_request(message, now_s)
+        return []
+
+    def _on_peer(self, message: State | Caps, retained: bool, now_s: float) -> list[Effect]:
+        if message.node == self.parts.me:
+            if message.session > self.parts.session:
+                text = f"another node calls itself {self.parts.me}, started later: this one stops"
+                return [Tell(text), Stop()]
+            mine = self.parts.own_state() if isinstance(message, State) else self.parts.caps
+            return [] if message == mine else [Publish(mine)]
+        if isinstance(message, State):
+            self.parts.membership.on_state(message, retained, now_s)
+        else:
+            self.parts.membership.on_caps(message, retained)
+        return []
+
+    def _on_load(self, message: Load, now_s: float) -> list[Effect]:
+        if message.node == self.parts.me:
+            if message.session == self.parts.session:
+                self.parts.election = self.parts.election.on_echo(now_s)
+            return []
+        self.parts.membership.on_load(message, now_s)
+        for claim in (message.claim, *(fence.claim for fence in message.fences.values())):
+            if claim is not None:
+                self.parts.election = self.parts.election.saw(claim, now_s)
+        return []
+
+    def _on_board(self, board: Board, now_s: float) -> list[Effect]:
+        self.parts.election = self.parts.election.saw(board.claim, now_s)
+        self.parts.deployments.on_board(board)
+        before = set(self.parts.holdings.plans)
+        effects = self.parts.holdings.on_board(board)
+        for gone in before - set(self.parts.holdings.plans):
+            effects += self.parts.stage.retire(gone)
+        return effects
+
+    def _on_spec(self, spec: Spec, now_s: float) -> list[Effect]:
+        if self.parts.deployments.on_spec(spec) and spec.removed and spec.source == self.parts.me:
+            return self.parts.inflight.remove(spec.name, now_s)
+        return []
+
+    def _on_request(self, message: Request, now_s: float) -> list[Effect]:
+        answer = Response(
+            self.parts.me, message.verb, message.id, "ok", {"session": str(self.parts.session)}
+        )
+        if message.verb == "drain":
+            return [Publish(answer), *self.duties.drain("asked over MQTT", now_s)]
+        if message.verb != "ping":
+            text = f"{self.parts.me} knows drain and ping, not {message.verb}"
+            answer = Response(self.parts.me, message.verb, message.id, "refused", error=text)
+        return [Publish(answer)]
+
+    # --- links -------------------------------------------------------------------------------------
+
+    def _on_link_up(self, event: LinkUp, now_s: float) -> list[Effect]:
+        self.parts.membership.on_link(event.peer, event.session, True)
+        return self.parts.neighbours.on_up(event.peer, event.session, now_s)
+
+    def _on_link_down(self, event: LinkDown, now_s: float) -> list[Effect]:
+        self.parts.membership.on_link(event.peer, event.session, False)
+        self.parts.neighbours.on_down(event.peer, event.session)
+        self.parts.fetch.on_link_down(event.peer)
+        effects = self.parts.inflight.on_lost(self._lost_with(event.peer), now_s)
+        return effects + self.parts.relay.on_link_down(event.peer, now_s)
+
+    def _lost_with(self, peer: str) -> Callable[[str], bool]:
+        """Which plans, by hash, cannot answer without that peer; unknown ones cannot either."""
+
+        def is_over(plan_hash: str) -> bool:
+            held = self.parts.holdings.plans.get(plan_hash)
+            return held is None or peer in held.plan.sessions
+
+        return is_over
+
+    def _on_signal(self, event: Signal, now_s: float) -> list[Effect]:
+        match event.message:
+            case Refusal() as refusal:
+                self.parts.election = self.parts.election.saw(refusal.plan.claim, now_s)
+                return self.parts.inflight.on_refusal(refusal, now_s)
+            case Failure() as failure:
+                return self.parts.inflight.on_failure(failure, now_s)
+            case BlobRequest(sha256, offset_bytes, length_bytes):
+                return [SendChunk(event.peer, sha256, offset_bytes, length_bytes)]
+            case BlobMissing(sha256):
+                self.parts.fetch.on_missing(event.peer, sha256)
+        return []
+
+    def _on_tensors(self, event: Tensors, now_s: float) -> list[Effect]:
+        match event.message:
+            case Frame() as frame:
+                held = self.parts.holdings.ready(frame.hash, frame.plan)
+                graph = self.parts.library.graphs.get(held.plan.model) if held else None
+                return self.parts.stage.on_frame(event, held, graph, now_s)
+            case Result() as result:
+                return self.parts.inflight.on_result(result, event.bundle, now_s)
+            case Submit() as submit:
+                frame = self._open(event, submit.deployment, submit.budget_s, now_s)
+                frame.reply = (event.peer, submit.frame)
+                return self._accept(frame)
+            case Outcome() as outcome:
+                return self.parts.relay.on_outcome(outcome, event.bundle, now_s)
+
+    def _on_chunk(self, event: ChunkStored, now_s: float) -> list[Effect]:
+        is_busy = bool(self.parts.inflight.frames or len(self.parts.stage))
+        effects = self.parts.fetch.on_chunk(event, is_busy, now_s)
+        return effects + self.parts.fetch.tick(self.parts.neighbours.linked(), now_s)
+
+    # --- slow work that ended ----------------------------------------------------------------------
+
+    def _on_manifest(self, event: ManifestLoaded, now_s: float) -> list[Effect]:
+        self.parts.library.on_loaded(event.model, event.graph)
+        return []
+
+    def _on_no_manifest(self, event: ManifestFailed, now_s: float) -> list[Effect]:
+        self.parts.library.on_failed(event, self.duties.holders_of(event.model), now_s)
+        return []
+
+    def _on_blobs_checked(self, event: BlobsChecked, now_s: float) -> list[Effect]:
+        holders = self.duties.holders_of(event.model)
+        if event.purpose == KEEP:
+            self.parts.library.on_checked(event, holders)
+            return []
+        return self.parts.holdings.on_checked(event, holders)
+
+    def _on_built(self, event: SegmentBuilt, now_s: float) -> list[Effect]:
+        self.parts.holdings.on_built(event.key, event.engine)
+        return []
+
+    def _on_unbuildable(self, event: SegmentUnbuildable, now_s: float) -> list[Effect]:
+        self.parts.holdings.fail(event.key.hash, event.text)
+        return [Tell(f"a segment cannot be built: {event.text}")]
+
+    def _on_done(self, event: SegmentDone, now_s: float) -> list[Effect]:
+        work = self.parts.stage.running
+        graph = self.parts.library.graphs.get(work.held.plan.model) if work is not None else None
+        if work is not None and graph is not None:
+            self.duties.learn(work.held, graph, event.seconds)
+        return self.parts.stage.on_done(event, graph, self.parts.neighbours.linked(), now_s)
+
+    # --- the user ----------------------------------------------------------------------------------
+
+    def _on_submitted(self, event: Submitted, now_s: float) -> list[Effect]:
+        view = self.parts.deployments.views.get(event.deployment)
+        spec = view.spec if view is not None else None
+        if spec is None or spec.removed:
+            text = f"there is no deployment {event.deployment}; `edgeflow status` lists them"
+            return [Deliver(event.token, "unknown-deployment", text, (), (), 0.0, 0, "")]
+        deadline_s = event.deadline_s or spec.deadline_s
+        if spec.source != self.parts.me:
+            linked = self.parts.neighbours.linked()
+            return self.parts.relay.submit(event, spec.source, deadline_s, linked, now_s)
+        frame = self._open(event, event.deployment, deadline_s, now_s)
+        frame.token = event.token
+        return self._accept(frame)
+
+    def _open(
+        self, event: Submitted | Tensors, deployment: str, budget_s: float, now_s: float
+    ) -> OpenFrame:
+        tensors = event.tensors if isinstance(event, Submitted) else event.message.tensors
+        return OpenFrame(
+            id=self.parts.inflight.new_id(),
+            deployment=deployment,
+            bundle=event.bundle,
+            size_bytes=event.size_bytes,
+            submitted_s=now_s,
+            deadline_s=now_s + budget_s,
+            token=None,
+            reply=None,
+            tensors=tensors,
+        )
+
+    def _accept(self, frame: OpenFrame) -> list[Effect]:
+        view = self.parts.deployments.views.get(frame.deployment)
+        return self.parts.inflight.submit(frame, self.parts.graph_of(view))
+
+    def _on_wanted(self, event: Wanted, now_s: float) -> list[Effect]:
+        effects = self._on_spec(event.spec, now_s)
+        return [*effects, Publish(event.spec)]
+
+
+def _home(parts: Parts, effect: SendTensors) -> Tensors:
+    """A message to this node itself, as it would arrive."""
+    return Tensors(parts.me, parts.session, effect.message, effect.bundles[0], 0)

@@ -1,0 +1,77 @@
+"""Everything one node's mind is made of, in one place: `node` routes events here, `duties` ticks it.
+
+Invariant: no part knows another except through what it was given at its making.
+"""
+
+from __future__ import annotations
+
+from edgeflow.bundles import Bundles
+from edgeflow.deployments import Deployments, View
+from edgeflow.election import Election
+from edgeflow.estimate import RatioEstimate
+from edgeflow.events import Effect, Publish, Sampled
+from edgeflow.fetch import Fetch
+from edgeflow.graph import Graph
+from edgeflow.holding import Holdings
+from edgeflow.inflight import Inflight
+from edgeflow.lead import Lead
+from edgeflow.library import Library
+from edgeflow.membership import Membership
+from edgeflow.messages import Caps, Load, State
+from edgeflow.neighbours import Neighbours
+from edgeflow.relay import Relay
+from edgeflow.stage import Stage
+
+
+class Parts:
+    """The state of one node."""
+
+    def __init__(self, caps: Caps) -> None:
+        self.me, self.session, self.caps = caps.node, caps.session, caps
+        self.state = "init"
+        """As in `messages.State`."""
+        self.connection = 0
+        self.sample = Sampled(0.0, 0, None, False)
+        self.bundles = Bundles()
+        self.membership = Membership(self.me, self.session)
+        self.election = Election(self.me, self.session, rank=0)
+        self.deployments = Deployments()
+        self.fetch = Fetch()
+        self.library = Library(self.fetch)
+        self.holdings = Holdings(self.me, self.session, self.library)
+        self.neighbours = Neighbours(self.me)
+        self.inflight = Inflight(self.me, self.session, self.bundles)
+        self.stage = Stage(self.me, self.bundles)
+        self.relay = Relay(self.bundles)
+        self.lead = Lead(self.me, self.membership)
+        self.ratios: dict[str, RatioEstimate] = {}
+        """Measured over predicted seconds, by model."""
+
+    def graph_of(self, view: View | None) -> Graph | None:
+        """The model that a deployment wants, once it is known here."""
+        spec = view.spec if view is not None else None
+        return self.library.graphs.get(spec.model) if spec is not None else None
+
+    def holders(self, view: View) -> tuple[str, ...]:
+        """Whom to ask for this deployment's model, best first."""
+        spec = view.spec
+        if spec is None:
+            return tuple(sorted(self.neighbours.linked()))
+        first = [*self.deployments.keepers(spec.model), spec.origin, spec.source]
+        order = dict.fromkeys([*first, *sorted(self.neighbours.linked())])
+        order.pop(self.me, None)
+        return tuple(order)
+
+    def publish_own(self, message: State | Caps | Load, now_s: float) -> list[Effect]:
+        """Say it to others, and believe it at once."""
+        if isinstance(message, State):
+            self.membership.on_state(message, retained=False, now_s=now_s)
+        elif isinstance(message, Caps):
+            self.membership.on_caps(message, retained=False)
+        else:
+            self.membership.on_load(message, now_s)
+        return [Publish(message)]
+
+    def own_state(self) -> State:
+        """What this node says of itself now."""
+        return State(self.me, self.session, self.connection, self.state)

@@ -1,0 +1,217 @@
+"""Computing this node's segment of other nodes' frames (and of its own).
+
+    Frame ─▶ held? fits? room? budget? ─▶ gather until all inputs are here ─▶ queue ─▶ run ─▶ send on
+                 no: Refusal to the source       budget spent: dropped                fail: Failure
+
+A stage keeps nothing after sending. It never waits and never asks: full means refuse.
+
+Invariants: nothing runs for a plan not held (F3), nor after its budget is spent (D5); queued bytes
+stay below QUEUED_BYTES_MAX (D4).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from edgeflow.bundles import Bundles
+from edgeflow.events import (
+    Bundle,
+    Effect,
+    RunSegment,
+    SegmentDone,
+    SegmentKey,
+    SendSignal,
+    SendTensors,
+    Tensors,
+)
+from edgeflow.graph import Graph
+from edgeflow.holding import HeldPlan
+from edgeflow.inflight import heads, mismatch
+from edgeflow.messages import Failure, Frame, Refusal, Result, TensorHead
+
+QUEUED_FRAMES_MAX = 64
+"""Frames gathered and waiting: two windows of a busy fleet."""
+QUEUED_BYTES_MAX = 512 << 20
+"""The same in bytes of tensors; beyond it a frame is refused, and its source tries again."""
+
+
+@dataclass(slots=True)
+class Work:
+    """One attempt at one frame, at this node."""
+
+    frame: Frame
+    held: HeldPlan
+    expires_s: float
+    names: set[str] = field(default_factory=set)
+    bundles: list[Bundle] = field(default_factory=list)
+    size_bytes: int = 0
+
+
+WorkKey = tuple[str, int, str, int, int]
+
+
+def key_of(frame: Frame) -> WorkKey:
+    """Tells attempts apart, whoever's they are."""
+    return (frame.source, frame.source_session, frame.deployment, frame.frame, frame.attempt)
+
+
+def result_of(frame: Frame, compute_s: float, tensors: tuple[TensorHead, ...]) -> Result:
+    """The header under which outputs of this attempt return to the source."""
+    return Result(
+        frame.deployment,
+        frame.plan,
+        frame.variant,
+        frame.hash,
+        frame.frame,
+        frame.attempt,
+        compute_s,
+        tensors,
+    )
+
+
+@dataclass(slots=True)
+class Stage:
+    """Gathers, queue and the one running job."""
+
+    me: str
+    bundles: Bundles
+    gathers: dict[WorkKey, Work] = field(default_factory=dict)
+    queue: deque[Work] = field(default_factory=deque)
+    running: Work | None = None
+    job: int = 0
+    queued_bytes: int = 0
+    refused: int = 0
+    expired: int = 0
+
+    def on_frame(
+        self, event: Tensors, held: HeldPlan | None, graph: Graph | None, now_s: float
+    ) -> list[Effect]:
+        """Take one message of a frame, or refuse it."""
+        frame = event.message
+        assert isinstance(frame, Frame)
+        if held is None or graph is None or held.segment is None:
+            return self._refuse(frame, "not-held")
+        contracts = [graph.tensors[name] for name in held.segment.inputs]
+        if wrong := mismatch(frame.tensors, contracts, partly=True):
+            return self._refuse(frame, "malformed", wrong)
+        if frame.budget_s <= 0:
+            return self._refuse(frame, "spent")
+        key = key_of(frame)
+        work = self.gathers.get(key)
+        if work is None:
+            if self._is_full(event.size_bytes):
+                return self._refuse(frame, "full", f"{len(self)} frames wait at {self.me}")
+            work = self.gathers[key] = Work(frame, held, now_s + frame.budget_s)
+        names = {head.name for head in frame.tensors}
+        if names <= work.names:
+            return []
+        work.names |= names
+        work.bundles.append(self.bundles.hold(event.bundle))
+        work.size_bytes += event.size_bytes
+        self.queued_bytes += event.size_bytes
+        if work.names != set(held.segment.inputs):
+            return []
+        del self.gathers[key]
+        self.queue.append(work)
+        return self.next(now_s)
+
+    def __len__(self) -> int:
+        """Frames here, gathered or not."""
+        return len(self.gathers) + len(self.queue) + (self.running is not None)
+
+    def next(self, now_s: float) -> list[Effect]:
+        """Start the first frame in the queue whose budget is not spent."""
+        effects: list[Effect] = []
+        while self.queue and self.running is None:
+            work = self.queue.popleft()
+            if now_s >= work.expires_s:
+                self.expired += 1
+                effects += self._forget(work)
+                continue
+            self.running, self.job = work, self.job + 1
+            key = SegmentKey(work.frame.hash, work.frame.variant)
+            effects.append(RunSegment(self.job, key, tuple(work.bundles)))
+        return effects
+
+    def on_done(
+        self, event: SegmentDone, graph: Graph | None, linked: frozenset[str], now_s: float
+    ) -> list[Effect]:
+        """Send the outputs to whoever needs them next."""
+        work = self.running
+        if work is None or event.job != self.job:
+            return []
+        self.running = None
+        effects: list[Effect] = []
+        segment, frame = work.held.segment, work.frame
+        assert segment is not None
+        if graph is not None:
+            for node, names in segment.sends.items():
+                onward = replace(
+                    frame, budget_s=work.expires_s - now_s, tensors=heads(graph, names)
+                )
+                effects += self._send(work, node, onward, event.bundle, linked)
+            if segment.results:
+                result = result_of(frame, event.seconds, heads(graph, segment.results))
+                effects += self._send(work, frame.source, result, event.bundle, linked)
+        return effects + self._forget(work) + self.next(now_s)
+
+    def on_failed(self, job: int, text: str, now_s: float) -> list[Effect]:
+        """The executor raised: the source decides what to do."""
+        work = self.running
+        if work is None or job != self.job:
+            return []
+        self.running = None
+        failed = self._signal(work.frame, "failed", f"{self.me}: {text}"[:2000])
+        return [failed, *self._forget(work), *self.next(now_s)]
+
+    def tick(self, now_s: float) -> list[Effect]:
+        """Partial gathers whose budget is spent are dropped."""
+        effects: list[Effect] = []
+        for key, work in list(self.gathers.items()):
+            if now_s >= work.expires_s:
+                del self.gathers[key]
+                self.expired += 1
+                effects += self._forget(work)
+        return effects
+
+    def retire(self, plan_hash: str) -> list[Effect]:
+        """A plan ended: what waits under it goes back to its source."""
+        effects: list[Effect] = []
+        for key, work in list(self.gathers.items()):
+            if work.frame.hash == plan_hash:
+                del self.gathers[key]
+                effects += self._refuse(work.frame, "not-held") + self._forget(work)
+        for work in [work for work in self.queue if work.frame.hash == plan_hash]:
+            self.queue.remove(work)
+            effects += self._refuse(work.frame, "not-held") + self._forget(work)
+        return effects
+
+    def _is_full(self, size_bytes: int) -> bool:
+        return len(self) >= QUEUED_FRAMES_MAX or self.queued_bytes + size_bytes > QUEUED_BYTES_MAX
+
+    def _send(
+        self, work: Work, node: str, message: Frame | Result, bundle: Bundle, linked: frozenset[str]
+    ) -> list[Effect]:
+        if node != self.me and node not in linked:
+            text = f"{self.me} has no link to {node}"
+            return [self._signal(work.frame, "peer-lost", text)]
+        return [SendTensors(node, message, (bundle,))]
+
+    def _refuse(self, frame: Frame, code: str, text: str = "") -> list[Effect]:
+        self.refused += 1
+        refusal = Refusal(frame.deployment, frame.frame, frame.attempt, code, frame.plan, text)
+        return [SendSignal(frame.source, refusal)]
+
+    def _signal(self, frame: Frame, code: str, text: str) -> Effect:
+        failure = Failure(frame.deployment, frame.frame, frame.attempt, code, text)
+        return SendSignal(frame.source, failure)
+
+    def _forget(self, work: Work) -> list[Effect]:
+        self.queued_bytes -= work.size_bytes
+        effects: list[Effect] = []
+        for bundle in work.bundles:
+            effects += self.bundles.drop(bundle)
+        return effects
