@@ -54,7 +54,7 @@ class _Slot(Struct, frozen=True, forbid_unknown_fields=True):
 def array_sha256(array: Array) -> str:
     """sha256 of an array's bytes in C order, little endian."""
     little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
-    return hashlib.sha256(memoryview(little.reshape(-1).view(np.uint8))).hexdigest()
+    return hashlib.sha256(little.tobytes() if little.ndim == 0 else little.data).hexdigest()
 
 
 def save(graph: Graph, path: str | os.PathLike[str]) -> str:

@@ -1,0 +1,211 @@
+"""What makes a list of steps lean: folded, merged, without dead ends, shortly named.
+
+    pads ──▶ into convolutions      batch norms ──▶ into convolutions and linears
+    reshape, permute, reshape ──▶ channel shuffle      reshape of reshape ──▶ reshape
+
+Invariant: a pass takes steps in topological order and returns them so, with the same outputs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgeflow.export.steps import Step
+from edgeflow.graph import Array, Attribute
+
+_FOLDS = {"conv2d": 0, "linear": 0, "conv_transpose2d": 1}
+"""Where a batch norm may vanish, and which axis of the weight counts the output channels."""
+
+
+@dataclass
+class Program:
+    """Steps and the tensors that must come out of them."""
+
+    steps: list[Step]
+    outputs: tuple[str, ...]
+
+    def sole_reader(self) -> dict[str, bool]:
+        """Whether a tensor is read once and is no output, by tensor."""
+        reads = Counter(source for step in self.steps for source in step.inputs)
+        return {name: n == 1 and name not in self.outputs for name, n in reads.items()}
+
+
+def clean_up(program: Program) -> Program:
+    """All passes, in the order in which they feed each other."""
+    for step in (
+        drop_dead,
+        fold_pads,
+        fold_batch_norms,
+        merge_shuffles,
+        merge_reshapes,
+        drop_dead,
+        shorten_names,
+    ):
+        program = step(program)
+    return program
+
+
+def drop_dead(program: Program) -> Program:
+    """Steps whose tensor nobody reads."""
+    alive, kept = set(program.outputs), []
+    for step in reversed(program.steps):
+        if step.name in alive:
+            kept.append(step)
+            alive.update(step.inputs)
+    return Program(kept[::-1], program.outputs)
+
+
+def _fuse(program: Program, fuse: Callable[[Step, Step], Step | None]) -> Program:
+    """Replace a step and the only reader of its tensor by `fuse(step, reader)`, where not None.
+
+    The product keeps the reader's place and tensor.
+    """
+    alone, made = program.sole_reader(), dict[str, Step]()
+    for step in program.steps:
+        made[step.name] = step
+        first = made.get(step.inputs[0])
+        if first is None or len(step.inputs) != 1 or not alone[first.name]:
+            continue
+        product = fuse(first, step)
+        if product is not None:
+            del made[first.name]
+            made[step.name] = product
+    return Program(list(made.values()), program.outputs)
+
+
+def fold_pads(program: Program) -> Program:
+    """Zero padding in front of a convolution becomes its own, asymmetric if need be."""
+    return _fuse(program, _fold_pad)
+
+
+def _fold_pad(pad: Step, conv: Step) -> Step | None:
+    if (pad.kind, conv.kind) != ("pad", "conv2d") or pad.attrs["mode"] != "constant":
+        return None
+    before, after = _ints(pad, "before"), _ints(pad, "after")
+    planes = any(before[:2] + after[:2])
+    if planes or pad.attrs["value"] != 0 or min(before + after) < 0:
+        return None
+    more = (*before[2:], *after[2:])
+    padding = tuple(a + b for a, b in zip(_ints(conv, "padding"), more, strict=True))
+    return replace(conv, inputs=pad.inputs, attrs={**conv.attrs, "padding": padding})
+
+
+def _ints(step: Step, name: str) -> tuple[int, ...]:
+    value = step.attrs[name]
+    assert isinstance(value, tuple)
+    return tuple(int(item) for item in value)
+
+
+def fold_batch_norms(program: Program) -> Program:
+    """A batch norm behind a convolution scales its weight and shifts its bias (in float64).
+
+    The product is called after the convolution.
+    """
+    names: dict[str, str] = {}
+
+    def fold(layer: Step, norm: Step) -> Step | None:
+        product = _fold_batch_norm(layer, norm)
+        if product is not None:
+            names[norm.name] = layer.name
+        return product
+
+    return _rename(_fuse(program, fold), names)
+
+
+def _fold_batch_norm(layer: Step, norm: Step) -> Step | None:
+    if norm.kind != "batch_norm" or layer.kind not in _FOLDS:
+        return None
+    if layer.kind == "linear" and len(norm.output.shape) != 2:
+        return None
+    if layer.kind == "conv_transpose2d" and layer.attrs["groups"] != 1:
+        return None
+    weight, axis = layer.weights["weight"], _FOLDS[layer.kind]
+    mean, var = (norm.weights[role].astype(np.float64) for role in ("mean", "var"))
+    eps = norm.attrs["eps"]
+    assert isinstance(eps, float)
+    factor = norm.weights.get("scale", np.ones_like(mean)).astype(np.float64) / np.sqrt(var + eps)
+    shift = norm.weights.get("shift", np.zeros_like(mean)).astype(np.float64) - mean * factor
+    bias = layer.weights.get("bias", np.zeros_like(mean)).astype(np.float64) * factor + shift
+    along = factor.reshape([-1 if index == axis else 1 for index in range(weight.ndim)])
+    weights: dict[str, Array] = {
+        "weight": (weight * along).astype(weight.dtype),
+        "bias": bias.astype(weight.dtype),
+    }
+    return replace(layer, name=norm.name, weights=weights, output=norm.output)
+
+
+def merge_shuffles(program: Program) -> Program:
+    """(N, g, C / g, H, W) transposed and flattened again is a channel shuffle by g."""
+    alone, made = program.sole_reader(), dict[str, Step]()
+    for step in program.steps:
+        made[step.name] = step
+        permute = made.get(step.inputs[0])
+        split = made.get(permute.inputs[0]) if permute else None
+        if permute is None or split is None or not (alone[permute.name] and alone[split.name]):
+            continue
+        if _is_shuffle(split, permute, step):
+            groups = split.output.shape[1]
+            assert isinstance(groups, int)
+            attrs: dict[str, Attribute] = {"groups": groups}
+            made[step.name] = replace(
+                step, kind="channel_shuffle", inputs=split.inputs, attrs=attrs
+            )
+    return drop_dead(Program(list(made.values()), program.outputs))
+
+
+def _is_shuffle(split: Step, permute: Step, flat: Step) -> bool:
+    kinds = (split.kind, permute.kind, flat.kind) == ("reshape", "permute", "reshape")
+    if not kinds or _ints(permute, "axes") != (0, 2, 1, 3, 4):
+        return False
+    n, groups, each, *rest = split.output.shape
+    return flat.output.shape == (n, int(groups) * int(each), *rest)
+
+
+def merge_reshapes(program: Program) -> Program:
+    """Of two reshapes in a row the last counts."""
+    return _fuse(program, _merge_reshape)
+
+
+def _merge_reshape(first: Step, second: Step) -> Step | None:
+    if (first.kind, second.kind) != ("reshape", "reshape"):
+        return None
+    return replace(second, inputs=first.inputs)
+
+
+def _rename(program: Program, names: dict[str, str]) -> Program:
+    steps = [step.renamed(names) for step in program.steps]
+    return Program(steps, tuple(names.get(name, name) for name in program.outputs))
+
+
+_PREFIXES = ("features.", "model.", "module.", "net.", "backbone.")
+_SUFFIXES = (".conv", ".conv2d")
+
+
+def shorten_names(program: Program) -> Program:
+    """`features.stage1.unit1.conv1.conv` becomes `stage1.unit1.conv1`, where that stays unique."""
+    names = [step.name for step in program.steps]
+    sources = {source for step in program.steps for source in step.inputs}
+    taken = set(names) | sources
+    short: dict[str, str] = {}
+    for name in names:
+        wish = _short(name)
+        if wish != name and wish and wish not in taken:
+            taken.add(wish)
+            short[name] = wish
+    return _rename(program, short)
+
+
+def _short(name: str) -> str:
+    changed = True
+    while changed:
+        changed = False
+        for prefix in _PREFIXES:
+            if name.startswith(prefix):
+                name, changed = name.removeprefix(prefix), True
+    for suffix in _SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
