@@ -1,1 +1,1 @@
-"""The command line: one file a group of commands, each with `register(app)`; `main` puts them together."""
+"""The command line: one file a group of commands, each with `register(app)`; `main` joins them."""

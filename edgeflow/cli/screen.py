@@ -1,7 +1,7 @@
-"""How every command speaks: results on stdout, everything else on stderr, one JSON object on request.
+"""How every command speaks: results on stdout, all else on stderr, one JSON object on request.
 
-    result ──▶ stdout   a table or sentences for people, or with --json one object as the last line
-    progress, notes, errors ──▶ stderr
+result ──▶ stdout   a table or sentences for people, or with --json one object as the last line
+progress, notes, errors ──▶ stderr
 """
 
 from __future__ import annotations
