@@ -174,14 +174,19 @@ class CostModel:
         """Seconds of one layer on a node; infinite where the node cannot run it."""
         return float(self.layers_s(node)[self._index[layer]])
 
-    def transfer_s(self, nbytes: int, sender: str, receiver: str) -> float:
-        """Seconds of one message; 0 within a node, infinite where there is no link."""
+    def price(self, sender: str, receiver: str) -> tuple[float, float]:
+        """Seconds of a message and of each byte: 0 within a node, infinite without a link."""
         if sender == receiver:
-            return 0.0
+            return 0.0, 0.0
         link = self.cluster.links.get((sender, receiver))
         if link is None or link.bytes_per_s <= 0:
-            return math.inf
-        return link.delay_s + nbytes / link.bytes_per_s
+            return math.inf, math.inf
+        return link.delay_s, 1 / link.bytes_per_s
+
+    def transfer_s(self, nbytes: int, sender: str, receiver: str) -> float:
+        """Seconds of one message of so many bytes."""
+        delay_s, byte_s = self.price(sender, receiver)
+        return delay_s + nbytes * byte_s if nbytes else delay_s
 
     def evaluate(self, placement: Placement) -> Terms:
         """The price of a placement; PlacementError where it is not total or goes in circles."""

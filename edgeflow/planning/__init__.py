@@ -1,0 +1,73 @@
+"""Where to split: one interface, one file an algorithm.
+
+    propose(graph, cluster, algorithm) ─▶ Proposal: placement · terms · bound · optimal or not · why
+
+    mincut (default)                         exact where it says so          `mincut`, `cut`, `milp`
+    device-only  edge-only  cloud-only       the undivided rivals            `whole`
+    brute                                    every placement; small graphs   `brute`
+
+All minimise the same sum, `CostModel.evaluate`, over placements with at most one node of each tier
+in which data only rises through the tiers; the first node may stand anywhere.
+
+Invariant: pure. The same question has the same answer, on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+
+from edgeflow.cost import Cluster, CostModel
+from edgeflow.graph import Graph
+from edgeflow.placement import Placement
+from edgeflow.planning.brute import place_brute
+from edgeflow.planning.candidates import Problem
+from edgeflow.planning.mincut import PROOF, place_mincut
+from edgeflow.planning.proposal import PlanningError, Proposal
+from edgeflow.planning.reason import explain, explain_proof
+from edgeflow.planning.whole import TIERS, place_whole
+
+ALGORITHMS = ("mincut", *TIERS, "brute")
+
+__all__ = ["ALGORITHMS", "PlanningError", "Proposal", "propose"]
+
+
+def propose(
+    graph: Graph,
+    cluster: Cluster | CostModel,
+    algorithm: str = "mincut",
+    *,
+    pinned: Mapping[str, str] | None = None,
+    allowed: Collection[str] | None = None,
+) -> Proposal:
+    """The algorithm's placement with its price and bound.
+
+    `pinned` keeps layers on nodes, `allowed` names the nodes that may compute (None: all that can).
+    PlanningError names what is in the way where no placement has a finite price.
+    """
+    if algorithm not in ALGORITHMS:
+        raise PlanningError(f"no algorithm {algorithm!r}: choose of {', '.join(ALGORITHMS)}")
+    costs = cluster if isinstance(cluster, CostModel) else CostModel(graph, cluster)
+    names = costs.cluster.nodes if allowed is None else allowed
+    problem = Problem(costs, dict(pinned or {}), frozenset(names))
+    problem.check()
+    placement, bound_s = _place(problem, algorithm)
+    terms = costs.evaluate(placement) if placement is not None else None
+    if placement is None or terms is None or not math.isfinite(terms.total_s):
+        raise PlanningError(problem.why_impossible(placement))
+    optimal = bound_s >= terms.total_s * (1 - PROOF)
+    lower_bound_s = terms.total_s if optimal else bound_s
+    why = explain(problem, placement, terms, algorithm)
+    proof = explain_proof(lower_bound_s, terms.total_s, optimal=optimal)
+    return Proposal(
+        placement, terms, terms.total_s, lower_bound_s, optimal, algorithm, f"{why}; {proof}"
+    )
+
+
+def _place(problem: Problem, algorithm: str) -> tuple[Placement | None, float]:
+    """A placement and a bound of all placements."""
+    if algorithm == "brute":
+        placement = place_brute(problem)
+        return placement, problem.costs.evaluate(placement).total_s
+    best, bound_s = place_mincut(problem)
+    return (best if algorithm == "mincut" else place_whole(problem, algorithm)), bound_s

@@ -1,0 +1,181 @@
+"""The default: the exact best split of the additive model, by minimum cuts.
+
+Rows of nodes (`candidates`) hold every plan in which no tensor passes over a node of its row; one
+cut (`cut`) finds the best of a row. What is left are plans in which a tensor does pass over a node
+with layers, on a direct link: a bound says what they could save at best (`skip`, or a cut with
+prices lowered under the direct ones), and where that leaves room, an integer programme (`milp`)
+looks there. Where the best plan meets all bounds it is optimal; otherwise the gap is told.
+
+Invariant: what is returned is priced by `CostModel.evaluate`, never by a cut.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgeflow.placement import Placement
+from edgeflow.planning.candidates import Problem
+from edgeflow.planning.cut import Prices, Row, best_labelling
+from edgeflow.planning.flow import Indices
+from edgeflow.planning.milp import CELLS_MAX, best_by_milp
+from edgeflow.planning.skip import blocks, skip_bounds
+from edgeflow.planning.wiring import Wiring
+
+PROOF = 1e-9
+"""A plan is optimal if no bound is lower by more than this share of its price."""
+MILP_PROOF = 1e-7
+"""The same where the bound is the integer programme's."""
+
+
+@dataclass
+class Search:
+    """The best plan so far, and what no plan goes below."""
+
+    problem: Problem
+    wiring: Wiring
+    limit_s: float
+    """No plan worth finding costs more; the best price so far."""
+    placement: Placement | None = None
+    bound_s: float = math.inf
+
+    def offer(self, row: Row, node: Indices) -> float:
+        """Prices a labelling exactly and keeps it where it is the best; its price."""
+        names = [row[at] for at in node]
+        layers = self.problem.costs.graph.layers
+        plan = {layer.name: name or "" for layer, name in zip(layers, names, strict=True)}
+        price_s = self.problem.costs.evaluate(plan).total_s
+        if price_s < self.limit_s or (self.placement is None and price_s <= self.limit_s):
+            self.placement, self.limit_s = plan, price_s
+        return price_s
+
+    def leaves_room(self, bound_s: float) -> bool:
+        """Could a plan above this bound still be better?"""
+        return bound_s < self.limit_s * (1 - PROOF)
+
+
+def place_mincut(problem: Problem) -> tuple[Placement | None, float]:
+    """The best placement found, None where there is none, and a lower bound of all placements."""
+    wiring = Wiring.of(problem.costs.graph)
+    search = Search(problem, wiring, math.inf)
+    _offer_undivided(search)
+    rows = list(problem.rows())
+    priced = {row: Prices.of(problem, row, wiring) for row in rows}
+    if search.placement is None:
+        search.limit_s = 2 * max(_ceiling(wiring, prices) for prices in priced.values())
+    for row, prices in priced.items():
+        _try_row(search, row, prices)
+    for row, prices in priced.items():
+        if len(row) > 2:
+            _try_passing_over(search, row, prices)
+    if search.placement is None:
+        return None, math.inf
+    return search.placement, min(search.bound_s, search.limit_s)
+
+
+def _offer_undivided(search: Search) -> None:
+    """Every node alone: the first limit, in a moment."""
+    costs, wiring = search.problem.costs, search.wiring
+    if set(search.problem.pinned.values()) or not wiring.layers:
+        return
+    source = search.problem.source
+    there = int(wiring.nbytes[np.unique(wiring.tensor[wiring.maker < 0])].sum())
+    back = int(wiring.nbytes[wiring.outputs + wiring.inputs].sum())
+
+    def price_s(name: str) -> float:
+        seconds = float(costs.layers_s(name).sum())
+        return (
+            seconds + costs.transfer_s(there, source, name) + costs.transfer_s(back, name, source)
+        )
+
+    names = [node.name for nodes in search.problem.useful().values() for node in nodes]
+    best = min(names, key=price_s)
+    if math.isfinite(price_s(best)):
+        search.offer((best,), np.zeros(wiring.layers, dtype=np.intp))
+
+
+def _ceiling(wiring: Wiring, prices: Prices) -> float:
+    """More than any plan with a finite price over this row."""
+    seconds = np.where(np.isfinite(prices.seconds), prices.seconds, 0.0).max(axis=0).sum()
+    byte_s = np.where(np.isfinite(prices.byte_s), prices.byte_s, 0.0).sum()
+    delay_s = np.where(np.isfinite(prices.delay_s), prices.delay_s, 0.0).sum()
+    return float(seconds + byte_s * wiring.nbytes.sum() + 2 * delay_s) + 1e-9
+
+
+def _try_row(search: Search, row: Row, prices: Prices) -> None:
+    """The best plan over this row in which no tensor passes over a node; exact but for delays of
+    second messages, see `cut`."""
+    hops = prices.hop_prices()
+    seconds = prices.shared(search.wiring)
+    found = best_labelling(search.wiring, seconds, hops, search.limit_s, strict=True)
+    if found is None:
+        return
+    price_s = search.offer(row, found.node)
+    if found.bound_s < price_s * (1 - PROOF):
+        found_s = _by_milp(search, row, prices)
+        search.bound_s = min(search.bound_s, max(found.bound_s, found_s))
+
+
+def _try_passing_over(search: Search, row: Row, prices: Prices) -> None:
+    """Plans over this row in which a tensor passes over a node that has layers."""
+    wiring = search.wiring
+    if len(row) == 3:
+        edges, bounds = blocks(wiring), skip_bounds(wiring, prices)
+        for at in np.flatnonzero(bounds < search.limit_s * (1 - PROOF)):
+            bound_s = _try_block(search, row, prices, (int(edges[at]), int(edges[at + 1])))
+            search.bound_s = min(search.bound_s, max(float(bounds[at]), bound_s))
+        return
+    bound_s = _by_relaxing(search, row, prices)
+    if search.leaves_room(bound_s):
+        bound_s = max(bound_s, _by_milp(search, row, prices))
+    search.bound_s = min(search.bound_s, bound_s)
+
+
+def _try_block(search: Search, row: Row, prices: Prices, block: tuple[int, int]) -> float:
+    """Plans that pass over node 1 within one block; offers the best, returns a bound."""
+    start, stop = block
+    inner = search.wiring.block(start, stop)
+    lead = inner.layers - (stop - start)
+    seconds = prices.seconds[:, start - lead : stop].copy()
+    seconds[1:, :lead] = math.inf
+    if stop < search.wiring.layers:
+        seconds[:2, -1] = math.inf
+    if seconds.size > CELLS_MAX:
+        return 0.0
+    found = best_by_milp(inner, replace(prices, seconds=seconds))
+    if found is None:
+        return math.inf
+    shared = prices.shared(search.wiring)
+    outside_s = float(shared[0, : start - lead].sum() + shared[2, stop:].sum())
+    before, behind = np.zeros(start - lead), np.full(search.wiring.layers - stop, 2)
+    price_s = search.offer(row, np.concatenate([before, found.node, behind]).astype(np.intp))
+    return _proven(outside_s + found.bound_s, price_s)
+
+
+def _by_relaxing(search: Search, row: Row, prices: Prices) -> float:
+    """A bound of all plans over the nodes of a row; offers what it finds."""
+    seconds = prices.shared(search.wiring)
+    best = 0.0
+    for first in (range(len(row) - 1), range(len(row) - 2, -1, -1)):
+        hops = prices.relaxed(list(first))
+        found = best_labelling(search.wiring, seconds, hops, search.limit_s, strict=False)
+        if found is None:
+            return search.limit_s
+        search.offer(row, found.node)
+        best = max(best, found.bound_s)
+    return best
+
+
+def _by_milp(search: Search, row: Row, prices: Prices) -> float:
+    """The same by an integer programme, where the graph is small enough."""
+    if prices.seconds.size > CELLS_MAX:
+        return 0.0
+    found = best_by_milp(search.wiring, prices)
+    return math.inf if found is None else _proven(found.bound_s, search.offer(row, found.node))
+
+
+def _proven(bound_s: float, price_s: float) -> float:
+    """The bound; the price itself where only the solver's tolerance lies in between."""
+    return price_s if bound_s > price_s * (1 - MILP_PROOF) else bound_s
