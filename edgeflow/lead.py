@@ -275,7 +275,7 @@ class Lead:
         assert view.spec is not None
         if view.spec.placement:
             placement = parse_placement(graph, view.spec.placement)
-            return propose(graph, cluster, "pinned", pinned=placement)
+            return propose(graph, cluster, "mincut", pinned=placement)
         return propose(graph, cluster, view.spec.algorithm)
 
     def _gain(self, graph: Graph, cluster: Cluster, plan: Plan, proposal: Proposal) -> str:
