@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from edgeflow.cli import screen
 from edgeflow.errors import EdgeflowError
 
-GROUPS: tuple[str, ...] = ()
+GROUPS: tuple[str, ...] = ("node",)
 """Modules of `edgeflow.cli` in the order of --help; each has `register(app)`."""
 
 EXIT_CODES = """Exit codes:
@@ -43,10 +44,15 @@ def create_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Entry point of the `edgeflow` command: always ends by SystemExit."""
+    """Entry point of the `edgeflow` command."""
+    run(lambda: create_app()())
+
+
+def run(command: Callable[[], object]) -> NoReturn:
+    """Runs a command line to its SystemExit; an error is one line on stderr and its exit code."""
     debug = os.environ.get("EDGEFLOW_DEBUG", "") not in ("", "0")
     try:
-        create_app()()
+        command()
     except EdgeflowError as error:
         if debug:
             raise
@@ -59,6 +65,7 @@ def main() -> None:
         text = f"{type(error).__name__}: {error}"
         screen.complain(EdgeflowError(f"a bug of edgeflow: {text} (EDGEFLOW_DEBUG=1 shows where)"))
         sys.exit(1)
+    sys.exit(0)
 
 
 def _root(
