@@ -46,7 +46,7 @@ ROOMS = {
         " holding inflight stage lead relay",
     ),
     "mind": Room(3, True, "parts duties node sim"),
-    "engines": Room(3, False, "modelfile export executors"),
+    "engines": Room(3, False, "modelfile exporter executors"),
     "io": Room(4, False, "io"),
     "faces": Room(5, False, "__init__ __main__ api cli demo"),
 }
@@ -64,8 +64,8 @@ PURE_EXCEPTIONS = {
 
 OWNERS = {
     "msgpack": "codec",
-    "torch": "export executors",
-    "onnx": "export executors",
+    "torch": "exporter executors",
+    "onnx": "exporter executors",
     "onnxruntime": "executors",
     "safetensors": "modelfile io",
     "scipy": "planning",

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from edgeflow.errors import ModelError
-from edgeflow.export.convert import Call, aten, converts, pair
-from edgeflow.export.trace import LOCAL_RESPONSE_NORM
+from edgeflow.exporter.convert import Call, aten, converts, pair
+from edgeflow.exporter.trace import LOCAL_RESPONSE_NORM
 
 
 def _conv(call: Call, padding: tuple[int, int]) -> str:
@@ -124,7 +124,7 @@ def adaptive_max_pool2d(call: Call) -> list[str | None]:
 
 @converts(aten._native_batch_norm_legit_no_training.default)
 def batch_norm(call: Call) -> list[str | None]:
-    """Folded into the convolution before it where there is one (`edgeflow.export.passes`)."""
+    """Folded into the convolution before it where there is one (`edgeflow.exporter.passes`)."""
     weights = {
         "mean": call["running_mean"],
         "var": call["running_var"],
@@ -152,7 +152,7 @@ def group_norm(call: Call) -> str:
 
 @converts(LOCAL_RESPONSE_NORM)
 def local_response_norm(call: Call) -> str:
-    """Kept whole by `edgeflow.export.trace`."""
+    """Kept whole by `edgeflow.exporter.trace`."""
     return call.emit(
         "local_response_norm",
         [call["x"]],

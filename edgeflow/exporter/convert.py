@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from edgeflow.errors import ModelError
-from edgeflow.export.steps import Builder
+from edgeflow.exporter.steps import Builder
 from edgeflow.graph import Array, Attribute
 
 aten: Any = torch.ops.aten

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from edgeflow.errors import ModelError
-from edgeflow.export.convert import CONVERTERS, Call, Converter, aten, converts
+from edgeflow.exporter.convert import CONVERTERS, Call, Converter, aten, converts
 
 _UNARY = ["relu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "exp", "sqrt", "abs"]
 for _kind in [*_UNARY, "neg", "reciprocal"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeflow.export.convert import Call, aten, converts, dtype_name
+from edgeflow.exporter.convert import Call, aten, converts, dtype_name
 
 
 @converts(

@@ -15,16 +15,16 @@ from torch.export import ExportedProgram
 
 from edgeflow.check import check
 from edgeflow.errors import ModelError
-from edgeflow.export import elements, layers, moves
-from edgeflow.export.convert import CONVERTERS, call_of, dtype_name
-from edgeflow.export.passes import Program, clean_up
-from edgeflow.export.source import load_source
-from edgeflow.export.steps import Builder, clean, finish
-from edgeflow.export.trace import parameter_names, trace
+from edgeflow.exporter import elements, layers, moves
+from edgeflow.exporter.convert import CONVERTERS, call_of, dtype_name
+from edgeflow.exporter.passes import Program, clean_up
+from edgeflow.exporter.source import Card, card_of, load_source
+from edgeflow.exporter.steps import Builder, clean, finish
+from edgeflow.exporter.trace import parameter_names, trace
 from edgeflow.graph import Contract, Graph
 from edgeflow.ops import DTYPES, OPSET
 
-__all__ = ["export", "load_source"]
+__all__ = ["Card", "export", "load_source"]
 
 _REGISTERED = (elements, layers, moves)
 """Imported for the converters that they register."""
@@ -34,17 +34,24 @@ _DROPPED = ("_assert_async", "_assert_scalar", "_assert_tensor_metadata", "sym_c
 
 def export(
     module: torch.nn.Module,
-    example_inputs: Sequence[torch.Tensor] | Mapping[str, torch.Tensor],
+    example_inputs: Sequence[torch.Tensor] | Mapping[str, torch.Tensor] | None = None,
     *,
     name: str,
     recipe: Mapping[str, Any] | None = None,
-    labels: Sequence[str] = (),
+    labels: Sequence[str] | None = None,
 ) -> Graph:
     """The module as a Graph for inputs of exactly these shapes and dtypes.
 
     A mapping names the inputs, in the order of `forward`; else they are called as `forward` calls
-    them. ModelError where an op is outside the set: with its name and place in the module tree.
+    them. What is not given comes from the module's `Card`, where it has one. ModelError where an op
+    is outside the set: with its name and place in the module tree.
     """
+    card = card_of(module) or Card({})
+    example_inputs = card.inputs if example_inputs is None else example_inputs
+    recipe = card.recipe if recipe is None else recipe
+    labels = card.labels if labels is None else labels
+    if not example_inputs:
+        raise ModelError(f"{name}: which inputs does it take? Give example inputs (--input)")
     if not isinstance(example_inputs, Mapping):
         names = parameter_names(module, len(example_inputs))
         example_inputs = dict(zip(names, example_inputs, strict=True))

@@ -1,6 +1,7 @@
 """Where a module comes from: `package.module:factory` or `file.py:factory`, called with arguments.
 
-A factory is the user's own code; it runs here as any program of theirs would.
+A factory is the user's own code; it runs here as any program of theirs would. It may hang a `Card`
+to the module, as the attribute `card`, so that `edgeflow export` need not be told what it knows.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +17,22 @@ from typing import Any
 import torch
 
 from edgeflow.errors import EdgeflowError, ModelError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a factory knows of its module."""
+
+    inputs: Mapping[str, torch.Tensor]
+    """Example inputs by name, in the order of `forward`."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+
+
+def card_of(module: torch.nn.Module) -> Card | None:
+    """The module's card, where its factory gave it one."""
+    card = getattr(module, "card", None)
+    return card if isinstance(card, Card) else None
 
 
 def load_source(source: str, args: Mapping[str, Any] | None = None) -> torch.nn.Module:

