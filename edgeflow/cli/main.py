@@ -14,7 +14,7 @@ import typer
 from edgeflow.cli import screen
 from edgeflow.errors import EdgeflowError
 
-GROUPS: tuple[str, ...] = ("node",)
+GROUPS: tuple[str, ...] = ("model", "node")
 """Modules of `edgeflow.cli` in the order of --help; each has `register(app)`."""
 
 EXIT_CODES = """Exit codes:

@@ -18,13 +18,13 @@ from edgeflow.errors import ModelError
 from edgeflow.exporter import elements, layers, moves
 from edgeflow.exporter.convert import CONVERTERS, call_of, dtype_name
 from edgeflow.exporter.passes import Program, clean_up
-from edgeflow.exporter.source import Card, card_of, load_source
+from edgeflow.exporter.source import Card, card_of, load_source, parse_input
 from edgeflow.exporter.steps import Builder, clean, finish
 from edgeflow.exporter.trace import parameter_names, trace
 from edgeflow.graph import Contract, Graph
 from edgeflow.ops import DTYPES, OPSET
 
-__all__ = ["Card", "export", "load_source"]
+__all__ = ["Card", "export", "load_source", "parse_input"]
 
 _REGISTERED = (elements, layers, moves)
 """Imported for the converters that they register."""

