@@ -71,7 +71,7 @@ class Duties:
         parts = self.parts
         effects: list[Effect] = []
         linked = parts.neighbours.linked()
-        for name in {held.plan.deployment for held in parts.holdings.plans.values()}:
+        for name in sorted({held.plan.deployment for held in parts.holdings.plans.values()}):
             view = parts.deployments.view(name)
             if any(held.step not in ("ready", "failed") for held in parts.holdings.of(name)):
                 effects += parts.holdings.advance(parts.holders(view), name, linked, now_s)

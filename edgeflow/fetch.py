@@ -60,10 +60,14 @@ class Fetch:
             return []
         if self.current and self.is_resting:
             return self._ask(now_s)
+        if self.current and now_s - self.asked_s < ANSWER_S:
+            return []
         if self.current:
-            if now_s - self.asked_s < ANSWER_S:
-                return []
             self._give_up(self.peer)
+        return self._start(linked, now_s)
+
+    def _start(self, linked: frozenset[str], now_s: float) -> list[Effect]:
+        """The first wanted blob that some linked holder was not asked for yet."""
         for sha256 in self.wanted:
             tried = self.tried.setdefault(sha256, [])
             for peer in self.holders[sha256]:

@@ -241,14 +241,7 @@ class Holdings:
     def _check_blobs(self, held: HeldPlan, graph: Graph | None = None) -> list[Effect]:
         assert held.segment is not None
         graph = graph or self.library.graphs[held.plan.model]
-        layers = set(held.segment.layers)
-        names = [
-            name
-            for layer in graph.layers
-            if layer.name in layers
-            for op in layer.ops
-            for name in op.weights.values()
-        ]
+        names = graph.weights_of(held.segment.layers)
         held.step = "checking"
         return [CheckBlobs(held.plan.model, held.plan.hash, blobs_of(graph, names))]
 

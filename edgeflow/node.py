@@ -210,7 +210,7 @@ class NodeCore:
         self.parts.deployments.on_board(board)
         before = set(self.parts.holdings.plans)
         effects = self.parts.holdings.on_board(board)
-        for gone in before - set(self.parts.holdings.plans):
+        for gone in sorted(before - set(self.parts.holdings.plans)):
             effects += self.parts.stage.retire(gone)
         return effects
 

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgeflow.events import LinkDown, LinkUp, Wanted
+from edgeflow.events import Asked, LinkDown, LinkUp, Wanted
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Caps, Endpoint, Rates, Spec, Tier
 from edgeflow.sim.broker import Broker
 from edgeflow.sim.clockwork import Clockwork
@@ -19,7 +19,7 @@ from edgeflow.sim.network import Network
 from edgeflow.sim.toy import MODEL, TOY
 
 START_S = 4.0
-FAULTS_S = 20.0
+FAULTS_S = 24.0
 CALM_S = 45.0
 DEADLINE_S = 5.0
 FRAME_EVERY_S = 0.25
@@ -177,7 +177,7 @@ class World:
         ]
         chance = self.clockwork.random
         chance.choice(kinds)(chance.choice(list(self.tiers)))
-        self.clockwork.after(self.clockwork.jitter(0.3, 3.0), self._fault)
+        self.clockwork.after(self.clockwork.jitter(0.2, 2.5), self._fault)
 
     def _kill_and_restart(self, name: str) -> None:
         self.crash(name)
@@ -228,8 +228,6 @@ class World:
             self.clockwork.after(self.clockwork.jitter(0.05, 4.0), lambda: self.want(job, source))
 
     def _drain(self, name: str) -> None:
-        from edgeflow.events import Asked
-
         if self.tiers[name] == DEVICE:
             return
         self.note(name, "is asked to drain")
@@ -249,6 +247,14 @@ class World:
     def _last_boot(self) -> None:
         for name in self.tiers:
             self.boot(name)
+        self.clockwork.after(6.0, self._want_again)
+
+    def _want_again(self) -> None:
+        """Broker and source may both have forgotten a wish: its user says it again."""
+        for name, source in self.sources.items():
+            view = self.machines[source].core.parts.deployments.views.get(name)
+            if view is None or view.spec is None:
+                self.want(name, source)
 
 
 def tiers(nodes: int) -> dict[str, Tier]:

@@ -1,0 +1,149 @@
+"""Segments that run on this machine: built, run and freed, in threads of their own.
+
+    LoadManifest, CheckBlobs, BuildSegment ─▶ errands thread ┐
+    RunSegment                             ─▶ compute thread ┴─▶ events into the inbox
+
+Emulation stretches compute here, after the real work, so that results stay what they are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from threading import Lock
+
+import numpy as np
+
+from edgeflow.config import NodeConfig
+from edgeflow.errors import EdgeflowError
+from edgeflow.events import (
+    BlobsChecked,
+    BuildSegment,
+    CheckBlobs,
+    Event,
+    LoadManifest,
+    ManifestFailed,
+    ManifestLoaded,
+    RunSegment,
+    SegmentBuilt,
+    SegmentDone,
+    SegmentFailed,
+    SegmentKey,
+    SegmentUnbuildable,
+)
+from edgeflow.executors import Segment, build
+from edgeflow.graph import Array, Graph
+from edgeflow.io.store import Store
+from edgeflow.io.worker import Worker
+from edgeflow.manifest import decode
+
+Say = Callable[[Event], None]
+Keep = Callable[[Mapping[str, Array]], int]
+
+
+class Engine:
+    """Everything slow that has to do with models."""
+
+    def __init__(self, config: NodeConfig, store: Store, say: Say, threads: int, device: str) -> None:
+        self.store, self.say = store, say
+        self.threads, self.device = threads, device
+        self.factor = config.emulate.compute_factor
+        self.graphs: dict[str, Graph] = {}
+        self.segments: dict[SegmentKey, Segment] = {}
+        self.dropped: set[SegmentKey] = set()
+        """Not wanted any more before they were built."""
+        self.lock = Lock()
+        self.errands = Worker("edgeflow-errands")
+        self.compute = Worker("edgeflow-compute")
+
+    def load(self, effect: LoadManifest) -> None:
+        """Read and check a manifest."""
+
+        def job() -> None:
+            model = effect.model
+            if not self.store.has(model):
+                self.say(ManifestFailed(model, True, "not in the store"))
+                return
+            try:
+                graph = decode(bytes(self.store.read(model)))
+            except (EdgeflowError, OSError) as error:
+                self.say(ManifestFailed(model, False, str(error)))
+                return
+            self.graphs[model] = graph
+            self.say(ManifestLoaded(model, graph))
+
+        self.errands.do(job)
+
+    def check(self, effect: CheckBlobs) -> None:
+        """Which of these blobs does the store lack?"""
+
+        def job() -> None:
+            missing = tuple(blob for blob in effect.blobs if not self.store.has(blob[0]))
+            self.say(BlobsChecked(effect.model, effect.purpose, missing))
+
+        self.errands.do(job)
+
+    def build(self, effect: BuildSegment) -> None:
+        """Load weights, make the layers runnable, run them once on zeros."""
+
+        def job() -> None:
+            graph = self.graphs[effect.model]
+            try:
+                segment = self._build(graph, effect.layers)
+            except (EdgeflowError, OSError, RuntimeError, MemoryError) as error:
+                self.say(SegmentUnbuildable(effect.key, f"{type(error).__name__}: {error}"[:2000]))
+                return
+            with self.lock:
+                if effect.key not in self.dropped:
+                    self.segments[effect.key] = segment
+                self.dropped.discard(effect.key)
+            self.say(SegmentBuilt(effect.key, segment.engine))
+
+        self.errands.do(job)
+
+    def drop(self, key: SegmentKey) -> None:
+        """Free a segment, also one that is still being built."""
+        with self.lock:
+            if self.segments.pop(key, None) is None:
+                self.dropped.add(key)
+
+    def run(self, effect: RunSegment, inputs: Mapping[str, Array], keep: Keep) -> None:
+        """Run a segment; `keep` numbers the outputs."""
+        segment = self.segments.get(effect.key)
+
+        def job() -> None:
+            if segment is None:
+                self.say(SegmentFailed(effect.job, "the segment is not built here"))
+                return
+            started_s = time.perf_counter()
+            try:
+                made = segment.run(inputs)
+            except (EdgeflowError, RuntimeError, MemoryError, ValueError) as error:
+                self.say(SegmentFailed(effect.job, f"{type(error).__name__}: {error}"[:1500]))
+                return
+            seconds = time.perf_counter() - started_s
+            if self.factor > 1:
+                time.sleep((self.factor - 1) * seconds)
+                seconds = time.perf_counter() - started_s
+            size_bytes = sum(array.nbytes for array in made.values())
+            self.say(SegmentDone(effect.job, keep(made), size_bytes, seconds))
+
+        self.compute.do(job)
+
+    def stop(self) -> None:
+        """End both threads."""
+        self.errands.stop(timeout_s=2.0)
+        self.compute.stop(timeout_s=2.0)
+
+    def _build(self, graph: Graph, layers: tuple[str, ...]) -> Segment:
+        names = graph.weights_of(layers)
+        arrays = {name: self.store.array(graph.weights[name]) for name in names}
+        segment = build(graph, layers, arrays, threads=self.threads, device=self.device)
+        segment.run({name: _zeros(graph, name) for name in segment.inputs})
+        return segment
+
+
+def _zeros(graph: Graph, name: str) -> Array:
+    contract = graph.tensors[name]
+    shape = tuple(dim if isinstance(dim, int) else 1 for dim in contract.shape)
+    return np.zeros(shape, dtype=contract.dtype)

@@ -1,0 +1,290 @@
+"""One node on a real machine: the only clock, the only thread that touches core and sockets.
+
+    ZeroMQ sockets ──┐
+    inbox (MQTT,     ├─ poll ─▶ NodeCore.handle(event, now_s) ─▶ effects ─▶ links, broker, engine
+    workers, user) ──┘                                                      store, user
+
+Invariant: nothing in this thread waits but the poll.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import zmq
+from msgspec.structs import replace
+
+from edgeflow.codec import head_of
+from edgeflow.errors import EdgeflowError
+from edgeflow.events import (
+    Asked,
+    BrokerDown,
+    BuildSegment,
+    CheckBlobs,
+    CloseLink,
+    Deliver,
+    DropSegment,
+    Event,
+    LoadManifest,
+    ManifestFailed,
+    OpenLink,
+    Publish,
+    Release,
+    RunSegment,
+    SendChunk,
+    SendProbe,
+    SendSignal,
+    SendTensors,
+    Stop,
+    Submitted,
+    Tell,
+    Tensors,
+    Tick,
+    ChunkStored,
+)
+from edgeflow.graph import Array
+from edgeflow.io.arrivals import Arrived, Arrival, Chunk
+from edgeflow.io.engine import Engine
+from edgeflow.io.inbox import Inbox
+from edgeflow.io.links import Links
+from edgeflow.io.mqtt import Mqtt
+from edgeflow.io.store import Store
+from edgeflow.messages import BlobChunk, BlobMissing, TensorHead
+from edgeflow.node import NodeCore
+
+log = logging.getLogger("edgeflow")
+T = TypeVar("T")
+
+TICK_S = 0.1
+"""Time between two ticks of the core; what only time decides is late by so much at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A frame's one outcome, with its tensors."""
+
+    code: str
+    text: str
+    outputs: Mapping[str, Array]
+    seconds: float
+    attempts: int
+    plan: str
+
+
+class Loop:
+    """Drives one NodeCore. Made by `edgeflow.service`; `run` returns when the node stops."""
+
+    def __init__(
+        self, core: NodeCore, inbox: Inbox, links: Links, mqtt: Mqtt, engine: Engine, store: Store
+    ) -> None:
+        self.core, self.inbox, self.links, self.mqtt = core, inbox, links, mqtt
+        self.engine, self.store = engine, store
+        self.on_event: Callable[[Event], None] | None = None
+        """Hears every event after the core did: for screens."""
+        self._bundles: dict[int, Mapping[str, Array]] = {}
+        self._numbers = itertools.count(1)
+        self._next_token = 0
+        self._waiting: dict[int, Callable[[Answer], None]] = {}
+        self._is_running = True
+        self._do: dict[type[Any], Callable[[Any], None]] = {
+            Publish: lambda effect: self.mqtt.publish(effect.message),
+            OpenLink: self._open,
+            CloseLink: lambda effect: self.links.close_peer(effect.peer),
+            SendSignal: lambda effect: self.links.send_signal(effect.peer, effect.message),
+            SendTensors: self._send_tensors,
+            SendProbe: self._send_probe,
+            SendChunk: self._send_chunk,
+            LoadManifest: self.engine.load,
+            CheckBlobs: self.engine.check,
+            BuildSegment: self.engine.build,
+            DropSegment: lambda effect: self.engine.drop(effect.key),
+            RunSegment: self._run_segment,
+            Release: lambda effect: self._bundles.pop(effect.bundle),
+            Deliver: self._deliver,
+            Tell: lambda effect: log.info("%s", effect.sentence),
+            Stop: lambda _: self._stop(),
+        }
+
+    # --- for other threads -------------------------------------------------------------------------
+
+    def submit(
+        self,
+        deployment: str,
+        tensors: Mapping[str, Array],
+        deadline_s: float | None,
+        then: Callable[[Answer], None],
+    ) -> None:
+        """Hand a frame in; `then` is called once, in the loop's thread, and must not block."""
+
+        def enter() -> None:
+            self._next_token += 1
+            self._waiting[self._next_token] = then
+            heads = tuple(head_of(name, array) for name, array in tensors.items())
+            size_bytes = sum(array.nbytes for array in tensors.values())
+            bundle = self._keep(tensors)
+            self._handle(
+                Submitted(self._next_token, deployment, bundle, heads, size_bytes, deadline_s)
+            )
+
+        self.inbox.put(enter)
+
+    def ask(self, question: Callable[[NodeCore], T]) -> Future[T]:
+        """Look at the core from its own thread."""
+        answer: Future[T] = Future()
+
+        def reply() -> None:
+            try:
+                answer.set_result(question(self.core))
+            except Exception as error:
+                answer.set_exception(error)
+
+        self.inbox.put(reply)
+        return answer
+
+    def drain(self, why: str) -> None:
+        """Finish what was taken, then stop."""
+        self.inbox.put(Asked(why))
+
+    # --- the loop ----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until the core says Stop."""
+        poller = zmq.Poller()
+        poller.register(self.inbox, zmq.POLLIN)
+        self.links.register(poller)
+        tick_s = time.monotonic()
+        try:
+            while self._is_running:
+                now_s = time.monotonic()
+                due_s = min(tick_s, self.links.due_s(now_s))
+                poller.poll(max(0.0, due_s - now_s) * 1000)
+                self._receive()
+                if time.monotonic() >= tick_s:
+                    tick_s = time.monotonic() + TICK_S
+                    self._handle(Tick())
+        finally:
+            self._close()
+
+    def _receive(self) -> None:
+        """Whatever is there, links first."""
+        for arrival in self.links.receive(time.monotonic()):
+            self._arrive(arrival)
+        self.links.pump(time.monotonic())
+        for item in self.inbox.take():
+            if callable(item):
+                item()
+            else:
+                self._handle(item)
+
+    def _handle(self, event: Event) -> None:
+        for effect in self.core.handle(event, time.monotonic()):
+            self._do[type(effect)](effect)
+        if self.on_event is not None:
+            self.on_event(event)
+
+    def _arrive(self, arrival: Arrival) -> None:
+        if isinstance(arrival, Arrived):
+            bundle = self._keep(arrival.arrays)
+            size_bytes = arrival.size_bytes
+            self._handle(
+                Tensors(arrival.peer, arrival.session, arrival.message, bundle, size_bytes)
+            )
+        elif isinstance(arrival, Chunk):
+            self._store(arrival)
+        else:
+            self._handle(arrival)
+
+    def _keep(self, arrays: Mapping[str, Array]) -> int:
+        """Number them; also called by the compute thread."""
+        bundle = next(self._numbers)
+        self._bundles[bundle] = arrays
+        return bundle
+
+    def _stop(self) -> None:
+        self._is_running = False
+
+    def _close(self) -> None:
+        for then in self._waiting.values():
+            then(Answer("stopped", f"{self.core.parts.me} stopped", {}, 0.0, 0, ""))
+        self._waiting.clear()
+        self.mqtt.close()
+        self.links.close()
+        self.engine.stop()
+        self.inbox.close()
+
+    # --- effects -----------------------------------------------------------------------------------
+
+    def _open(self, effect: OpenLink) -> None:
+        self.links.open(effect.peer, effect.session, effect.endpoints, effect.public_key)
+
+    def _send_tensors(self, effect: SendTensors) -> None:
+        names = [head.name for head in effect.message.tensors]
+        bundles = effect.bundles if len(effect.bundles) == len(names) else effect.bundles * len(names)
+        arrays = {
+            name: self._bundles[bundle][name]
+            for name, bundle in zip(names, bundles, strict=len(effect.bundles) != 1)
+        }
+        heads = tuple(head_of(name, array) for name, array in arrays.items())
+        self.links.send_tensors(effect.peer, _with_heads(effect, heads), arrays)
+
+    def _send_probe(self, effect: SendProbe) -> None:
+        self.links.send_raw(effect.peer, effect.message, bytes(effect.message.size_bytes))
+
+    def _send_chunk(self, effect: SendChunk) -> None:
+        peer, sha256 = effect.peer, effect.sha256
+
+        def read() -> None:
+            try:
+                raw = bytes(self.store.read(sha256, effect.offset_bytes, effect.length_bytes))
+                message = BlobChunk(sha256, effect.offset_bytes, self.store.size(sha256))
+            except (EdgeflowError, OSError, KeyError):
+                self.inbox.put(lambda: _done(self.links.send_signal(peer, BlobMissing(sha256))))
+                return
+            self.inbox.put(lambda: _done(self.links.send_raw(peer, message, raw)))
+
+        self.engine.errands.do(read)
+
+    def _store(self, chunk: Chunk) -> None:
+        message, raw = chunk.message, bytes(chunk.raw)
+
+        def write() -> None:
+            try:
+                stored, complete, verified = self.store.append(
+                    message.sha256, message.offset_bytes, raw, message.total_bytes
+                )
+            except (EdgeflowError, OSError) as error:
+                log.warning("a piece of %s cannot be stored: %s", message.sha256[:12], error)
+                stored, complete, verified = 0, True, False
+            self.inbox.put(ChunkStored(chunk.peer, message, stored, complete, verified))
+
+        self.engine.errands.do(write)
+
+    def _run_segment(self, effect: RunSegment) -> None:
+        inputs: dict[str, Array] = {}
+        for bundle in effect.bundles:
+            inputs.update(self._bundles[bundle])
+        self.engine.run(effect, inputs, self._keep)
+
+    def _deliver(self, effect: Deliver) -> None:
+        then = self._waiting.pop(effect.token)
+        outputs = {
+            name: self._bundles[bundle][name]
+            for name, bundle in zip(effect.names, effect.bundles, strict=True)
+        }
+        seconds, attempts = effect.seconds, effect.attempts
+        then(Answer(effect.code, effect.text, outputs, seconds, attempts, effect.plan))
+
+
+def _with_heads(effect: SendTensors, heads: tuple[TensorHead, ...]) -> Any:
+    """The header with the shapes that the arrays really have."""
+    return replace(effect.message, tensors=heads)
+
+
+def _done(sent: bool) -> None:
+    """Sending is never proof; what does not arrive is asked for again."""

@@ -1,0 +1,154 @@
+"""The cluster as one node sees it now, as data: what `status` prints and `Flow.snapshot` returns."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from edgeflow.deployments import View
+from edgeflow.membership import Peer
+from edgeflow.messages import LinkReport, Rates
+from edgeflow.node import NodeCore
+
+
+class NodeView(Struct, frozen=True):
+    """One node."""
+
+    name: str
+    tier: str
+    state: str
+    """As it says itself; lost where it is silent."""
+    session: int
+    leads: bool
+    board: str
+    arch: str
+    cores: int
+    engines: tuple[str, ...]
+    accelerators: tuple[str, ...]
+    rates: Rates | None
+    emulated: str
+    cpu_percent: float
+    memory_bytes: int
+    temperature_c: float | None
+    queued_frames: int
+
+
+class LinkView(Struct, frozen=True):
+    """One directed link, as its sender measured it."""
+
+    sender: str
+    receiver: str
+    up: bool
+    delay_ms: float
+    mbps: float
+    """0 where not measured."""
+    sent_bytes: int
+
+
+class DeploymentView(Struct, frozen=True):
+    """One deployment."""
+
+    name: str
+    model: str
+    source: str
+    algorithm: str
+    phase: str
+    sentence: str
+    placement: str
+    plan: str
+    predicted_ms: float
+    lower_bound_ms: float
+    nodes: dict[str, str]
+    """Node -> what it says of the committed plan: preparing ready active in-flight failed."""
+
+
+class Snapshot(Struct, frozen=True):
+    """All of it."""
+
+    observer: str
+    leader: str
+    """Empty while there is none."""
+    term: int
+    nodes: tuple[NodeView, ...]
+    links: tuple[LinkView, ...]
+    deployments: tuple[DeploymentView, ...]
+
+
+def take(core: NodeCore, now_s: float) -> Snapshot:
+    """What this core knows at `now_s` on its own clock."""
+    parts = core.parts
+    claim = parts.election.follows(now_s)
+    leader = claim.node if claim is not None else ""
+    peers = [peer for _, peer in sorted(parts.membership.peers.items()) if peer.caps is not None]
+    alive = {peer.name for peer in peers if parts.membership.is_alive(peer.name, now_s)}
+    return Snapshot(
+        observer=parts.me,
+        leader=leader,
+        term=claim.term if claim is not None else 0,
+        nodes=tuple(_node(peer, peer.name in alive, leader) for peer in peers),
+        links=tuple(
+            _link(peer.name, other, report)
+            for peer in peers
+            if peer.load is not None and peer.name in alive
+            for other, report in sorted(peer.load.links.items())
+        ),
+        deployments=tuple(
+            _deployment(view)
+            for _, view in sorted(parts.deployments.views.items())
+            if view.spec is not None and not view.spec.removed
+        ),
+    )
+
+
+def _node(peer: Peer, is_alive: bool, leader: str) -> NodeView:
+    caps, load = peer.caps, peer.load
+    assert caps is not None
+    return NodeView(
+        name=peer.name,
+        tier=caps.tier.name,
+        state=peer.state if is_alive else ("offline" if peer.left else "lost"),
+        session=peer.session,
+        leads=peer.name == leader,
+        board=caps.board,
+        arch=caps.arch,
+        cores=caps.cores,
+        engines=caps.engines,
+        accelerators=caps.accelerators,
+        rates=caps.rates,
+        emulated=caps.emulated,
+        cpu_percent=load.cpu_percent if load else 0.0,
+        memory_bytes=load.memory_bytes if load else 0,
+        temperature_c=load.temperature_c if load else None,
+        queued_frames=load.queued_frames if load else 0,
+    )
+
+
+def _link(sender: str, receiver: str, report: LinkReport) -> LinkView:
+    mbps = report.bytes_per_s * 8 / 1e6 if report.samples else 0.0
+    return LinkView(
+        sender, receiver, report.up, report.delay_s * 1e3, round(mbps, 3), report.sent_bytes
+    )
+
+
+def _deployment(view: View) -> DeploymentView:
+    assert view.spec is not None
+    status, board = view.status, view.board
+    plan = board.committed if board is not None else None
+    nodes = {}
+    if plan is not None:
+        for node in plan.sessions:
+            held = view.helds.get(node)
+            found = [each.status for each in held.plans if each.hash == plan.hash] if held else []
+            nodes[node] = found[0] if found else "not held"
+    return DeploymentView(
+        name=view.name,
+        model=view.spec.model_name,
+        source=view.spec.source,
+        algorithm=view.spec.algorithm,
+        phase=status.phase if status else "waiting",
+        sentence=status.sentence if status else "no leader has answered yet",
+        placement=plan.variants[0] if plan else "",
+        plan=str(plan.id) if plan else "",
+        predicted_ms=plan.predicted_s * 1e3 if plan else 0.0,
+        lower_bound_ms=plan.lower_bound_s * 1e3 if plan else 0.0,
+        nodes=nodes,
+    )
