@@ -1,0 +1,113 @@
+"""The bound side: one listening socket a lane, and who knocks there.
+
+    connection ──Hello──▶ knock ──the core opens that session──▶ admitted
+
+A peer may knock before the core has heard of it; its knock is kept until it is opened or gone.
+
+Invariant: nothing but a Hello that agrees with its routing id is read from who is not admitted.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import zmq
+
+from edgeflow.codec import TENSORS_MAX, Buffer
+from edgeflow.io.keys import Keys
+from edgeflow.io.lanes import Context, Lane, RoutingId, Socket, bound_port, bound_socket, monitor_of
+
+KNOCKS_MAX = 256
+PARTS_MAX = TENSORS_MAX + 3
+"""Routing id, serial, header, buffers."""
+OWNED_BYTES = 1 << 16
+"""Smaller parts are copied out of ZeroMQ's buffer, where they would keep a larger one alive."""
+
+
+@dataclass(slots=True)
+class Knock:
+    """One attempt of a peer: the connections on which it said Hello, by lane."""
+
+    attempt: int
+    routing_id: bytes
+    descriptors: dict[Lane, int] = field(default_factory=dict)
+
+
+class Doors:
+    """The two ROUTER sockets and the knocks."""
+
+    def __init__(
+        self, context: Context, host: str, ports: dict[Lane, int], keys: Keys | None
+    ) -> None:
+        self.sockets: dict[Lane, Socket] = {}
+        self.monitors: dict[Lane, Socket] = {}
+        self._knocks: OrderedDict[tuple[str, int], Knock] = OrderedDict()
+        try:
+            for lane, port in ports.items():
+                self.sockets[lane] = bound_socket(context, lane, host, port, keys)
+                self.monitors[lane] = monitor_of(self.sockets[lane])
+        except Exception:
+            self.close()
+            raise
+
+    def ports(self) -> dict[Lane, int]:
+        """The ports that were had."""
+        return {lane: bound_port(socket) for lane, socket in self.sockets.items()}
+
+    def knocked(self, lane: Lane, sender: RoutingId, descriptor: int) -> Knock:
+        """Remember a Hello."""
+        key = (sender.node, sender.session)
+        knock = self._knocks.get(key)
+        if knock is None or knock.attempt < sender.attempt:
+            knock = self._knocks[key] = Knock(sender.attempt, bytes(sender))
+        if knock.attempt == sender.attempt:
+            knock.descriptors[lane] = descriptor
+        self._knocks.move_to_end(key)
+        while len(self._knocks) > KNOCKS_MAX:
+            self._knocks.popitem(last=False)
+        return knock
+
+    def take(self, peer: str, session: int) -> Knock | None:
+        """The knock of that session, once it has said Hello on both lanes."""
+        knock = self._knocks.get((peer, session))
+        if knock is None or len(knock.descriptors) < len(Lane):
+            return None
+        return self._knocks.pop((peer, session))
+
+    def gone(self, descriptors: Iterable[int]) -> None:
+        """Connections ended, and the knocks on them."""
+        ended = set(descriptors)
+        for key, knock in list(self._knocks.items()):
+            if ended & set(knock.descriptors.values()):
+                del self._knocks[key]
+
+    def close(self) -> None:
+        """Stop listening."""
+        for monitor in self.monitors.values():
+            monitor.close(linger=0)
+        for socket in self.sockets.values():
+            socket.disable_monitor()
+            socket.close(linger=0)
+
+
+def receive_parts(socket: Socket) -> tuple[int, list[Buffer]] | None:
+    """The descriptor of the connection and the parts of the next message; None where there is none.
+
+    Of a message with too many parts the rest is thrown away, and the list is longer than PARTS_MAX.
+    """
+    try:
+        first = part = socket.recv(zmq.NOBLOCK, copy=False)
+    except zmq.Again:
+        return None
+    parts = [first]
+    while part.more:
+        part = socket.recv(copy=False)
+        if len(parts) <= PARTS_MAX:
+            parts.append(part)
+    descriptor = int(first.get(zmq.SRCFD))
+    return descriptor, [
+        part.bytes if len(part) < OWNED_BYTES else memoryview(part.buffer).toreadonly()
+        for part in parts
+    ]

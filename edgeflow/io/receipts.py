@@ -1,0 +1,56 @@
+"""What a message took to cross: from asking to send it until its receipt came back.
+
+Only messages that had the link alone count: one that overlapped another says nothing of the rate.
+
+Invariant: at most WAITING_MAX messages a peer are remembered, none for longer than EXPIRES_S.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeflow.events import Transferred
+from edgeflow.messages import Receipt
+
+WAITING_MAX = 256
+EXPIRES_S = 60.0
+"""A receipt this late is of no use; what was refused or lost has none at all."""
+
+
+@dataclass(slots=True)
+class _Sent:
+    start_s: float
+    size_bytes: int
+    alone: bool
+
+
+class Receipts:
+    """Messages on their way, by peer and serial; `is_shared` where all peers share one up-link."""
+
+    def __init__(self, is_shared: bool) -> None:
+        self._is_shared = is_shared
+        self._waiting: dict[str, dict[int, _Sent]] = {}
+
+    def sent(self, peer: str, serial: int, size_bytes: int, now_s: float) -> None:
+        """A tensor message was handed over for sending."""
+        mine = self._waiting.setdefault(peer, {})
+        for late in [key for key, sent in mine.items() if now_s - sent.start_s > EXPIRES_S]:
+            del mine[late]
+        while len(mine) >= WAITING_MAX:
+            del mine[next(iter(mine))]
+        crowd = list(self._waiting.values()) if self._is_shared else [mine]
+        others = [sent for waiting in crowd for sent in waiting.values()]
+        for other in others:
+            other.alone = False
+        mine[serial] = _Sent(now_s, size_bytes, alone=not others)
+
+    def came(self, peer: str, receipt: Receipt, now_s: float) -> Transferred | None:
+        """The event, where the receipt is for a message that had the link alone."""
+        sent = self._waiting.get(peer, {}).pop(receipt.serial, None)
+        if sent is None or not sent.alone or receipt.received_bytes != sent.size_bytes:
+            return None
+        return Transferred(peer, sent.size_bytes, now_s - sent.start_s)
+
+    def forget(self, peer: str) -> None:
+        """The link is gone, and what was on its way with it."""
+        self._waiting.pop(peer, None)

@@ -1,0 +1,231 @@
+"""What comes in on the links: proved, decoded, counted, and turned into arrivals.
+
+    monitors ──▶ who is gone          signals ──▶ Hello · Welcome · Receipt stay here, others go up
+    doors    ──▶ knocks, messages     tensors ──▶ receipt at once, then Arrived or Chunk
+
+Invariant: no bytes from the network raise anything in here; what is wrong is counted and dropped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from edgeflow.codec import (
+    RAW,
+    Buffer,
+    CodecError,
+    decode_signal,
+    decode_tensors,
+)
+from edgeflow.events import Signal
+from edgeflow.io.arrivals import Arrived, Chunk
+from edgeflow.io.doors import PARTS_MAX, receive_parts
+from edgeflow.io.lanes import Lane, RoutingId, Socket
+from edgeflow.io.link import Accepted, Dialled, Link, LinkGoneError
+from edgeflow.messages import BlobChunk, Frame, Hello, ProbeData, Receipt, SignalMessage, Welcome
+
+if TYPE_CHECKING:
+    from edgeflow.io.links import Links
+
+DOOR_MESSAGES = {Lane.SIGNALS: 64, Lane.TENSORS: 8}
+LINK_MESSAGES = {Lane.SIGNALS: 16, Lane.TENSORS: 2}
+"""Read in one go from all who dialled in, and from each whom we dialled. More delays the others."""
+_NEVER_UP = (zmq.EVENT_CLOSED, zmq.EVENT_DISCONNECTED)
+
+
+class Reception:
+    """Reads all sockets of `links`."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    def drain(self, now_s: float) -> None:
+        """Read what is there, bounded, signals first."""
+        if self._links.zap and (refused := self._links.zap.answer()):
+            self._links.refuse("wrong key", f"{refused} connection(s) without the cluster key")
+        self._watch_doors(now_s)
+        for link in self._links.links():
+            if isinstance(link, Dialled):
+                self._watch_dialled(link, now_s)
+        for lane in (Lane.SIGNALS, Lane.TENSORS):
+            self._read_door(lane, now_s)
+            for link in self._links.links():
+                if isinstance(link, Dialled) and link.sockets:
+                    self._read_dialled(link, lane, now_s)
+
+    # --- connections ------------------------------------------------------------------------------
+
+    def _watch_doors(self, now_s: float) -> None:
+        doors, gate = self._links.doors, self._links.gate
+        if doors is None:
+            return
+        gone = set()
+        for lane, monitor in doors.monitors.items():
+            while (told := _told(monitor)) is not None:
+                event, descriptor = told
+                if event == zmq.EVENT_ACCEPTED:
+                    gone.discard(descriptor)
+                    gate.opened(descriptor, lane, now_s)
+                elif event == zmq.EVENT_DISCONNECTED:
+                    gate.closed(descriptor)
+                    gone.add(descriptor)
+                    self._lost(descriptor)
+                else:
+                    self._links.counters["handshake failed"] += event != zmq.EVENT_CLOSED
+        if gone:
+            doors.gone(gone)
+
+    def _lost(self, descriptor: int) -> None:
+        for link in self._links.links():
+            if isinstance(link, Accepted) and descriptor in link.descriptors.values():
+                self._links.drop(link)
+
+    def _watch_dialled(self, link: Dialled, now_s: float) -> None:
+        for lane, monitor in list(link.monitors.items()):
+            while not monitor.closed and (told := _told(monitor)) is not None:
+                event, descriptor = told
+                if event == zmq.EVENT_CONNECTED:
+                    link.descriptors[lane] = descriptor
+                    self._links.gate.opened(descriptor, lane, now_s)
+                elif event in _NEVER_UP:
+                    self._links.drop(link)
+                elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                    self._links.refuse("key refused", f"{link.peer} refused our cluster key")
+                else:
+                    self._links.counters["handshake failed"] += 1
+
+    # --- messages ---------------------------------------------------------------------------------
+
+    def _read_door(self, lane: Lane, now_s: float) -> None:
+        doors = self._links.doors
+        for _ in range(DOOR_MESSAGES[lane] if doors else 0):
+            assert doors is not None
+            received = receive_parts(doors.sockets[lane])
+            if received is None:
+                return
+            descriptor, (raw_id, *parts) = received
+            sender = RoutingId.parse(bytes(raw_id))
+            link = self._find(sender, lane, raw_id)
+            if link is not None:
+                self._links.gate.delivered(descriptor)
+                self._take(link, lane, parts, now_s)
+            elif sender is None or not self._knock(sender, lane, descriptor, parts, now_s):
+                self._links.refuse("stranger", f"a stranger on the {lane.name.lower()} port")
+                self._links.gate.cut(descriptor)
+
+    def _find(self, sender: RoutingId | None, lane: Lane, raw_id: Buffer) -> Accepted | None:
+        if sender is None:
+            return None
+        for link in self._links.links():
+            if link.peer == sender.node and isinstance(link, Accepted):
+                return link if link.routing_ids.get(lane) == raw_id else None
+        return None
+
+    def _knock(
+        self, sender: RoutingId, lane: Lane, descriptor: int, parts: list[Buffer], now_s: float
+    ) -> bool:
+        """Whether these parts are the Hello that the routing id lets expect, to this session."""
+        doors, me = self._links.doors, self._links.me
+        if doors is None or (sender.to_node, sender.to_session) != (me.node, me.session):
+            return False
+        if self._signal(parts) != Hello(sender.node, sender.session):
+            return False
+        # Descriptors are reused: learn first who is gone, or the old one's end would be taken for
+        # this one's.
+        self._watch_doors(now_s)
+        doors.knocked(lane, sender, descriptor)
+        self._links.admit(sender.node)
+        return True
+
+    def _read_dialled(self, link: Dialled, lane: Lane, now_s: float) -> None:
+        for _ in range(LINK_MESSAGES[lane]):
+            socket = link.sockets.get(lane)
+            received = receive_parts(socket) if socket else None
+            if received is None:
+                return
+            descriptor, parts = received
+            if lane in link.welcomed:
+                self._links.gate.delivered(descriptor)
+                self._take(link, lane, parts, now_s)
+            elif self._signal(parts) == Welcome(link.peer, link.session):
+                link.welcomed.add(lane)
+                if len(link.welcomed) == len(Lane):
+                    self._links.came_up(link)
+                    while link.early:
+                        self._take(link, *link.early.popleft(), now_s)
+            else:
+                self._links.refuse("wrong peer", f"not {link.peer} where it should be")
+                self._links.drop(link)
+
+    def _signal(self, parts: list[Buffer]) -> SignalMessage | None:
+        try:
+            return decode_signal(parts[0]) if len(parts) == 1 else None
+        except CodecError:
+            return None
+
+    def _take(self, link: Link, lane: Lane, parts: list[Buffer], now_s: float) -> None:
+        """A message on a proven lane."""
+        if not link.is_up:
+            link.early.append((lane, parts))
+            return
+        try:
+            if len(parts) == 1:
+                self._take_signal(link, lane, decode_signal(parts[0]), now_s)
+            elif lane is Lane.TENSORS:
+                self._take_tensors(link, parts)
+            else:
+                raise CodecError(f"a signal of {len(parts)} parts")
+        except CodecError as error:
+            self._links.refuse("malformed", f"{link.peer} sent no message of ours: {error}")
+        except LinkGoneError:
+            self._links.drop(link)
+
+    def _take_signal(self, link: Link, lane: Lane, message: SignalMessage, now_s: float) -> None:
+        match message:
+            case Hello():
+                if message != Hello(link.peer, link.session):
+                    raise CodecError("a Hello in another's name")
+                if isinstance(link, Accepted):
+                    self._links.welcome(link, lane)
+            case Welcome():
+                if message != Welcome(link.peer, link.session):
+                    raise CodecError("a Welcome in another's name")
+            case _ if lane is Lane.TENSORS:
+                raise CodecError("a signal on the tensors lane")
+            case Receipt():
+                self._links.receipted(link, message, now_s)
+            case _:
+                self._links.emit(Signal(link.peer, link.session, message))
+
+    def _take_tensors(self, link: Link, parts: list[Buffer]) -> None:
+        serial, *rest = parts
+        if len(serial) != 8 or len(parts) > PARTS_MAX - 1:
+            raise CodecError(f"{len(parts)} parts, a serial of {len(serial)} bytes")
+        size_bytes = sum(map(len, rest))
+        receipt = Receipt(int.from_bytes(serial, "big"), size_bytes)
+        self._links.send_signal(link.peer, receipt)
+        message, arrays = decode_tensors(rest)
+        match message:
+            case ProbeData():
+                pass
+            case BlobChunk():
+                raw = arrays[RAW].view(np.uint8).data
+                self._links.emit(Chunk(link.peer, link.session, message, raw))
+            case Frame() if message.source == link.peer and message.source_session != link.session:
+                raise CodecError("a frame of another session of its source")
+            case _:
+                arrived = Arrived(link.peer, link.session, message, arrays, size_bytes)
+                self._links.emit(arrived)
+
+
+def _told(monitor: Socket) -> tuple[int, int] | None:
+    """The next event of a monitor: which, and of which descriptor."""
+    try:
+        told = recv_monitor_message(monitor, zmq.NOBLOCK)
+    except zmq.Again:
+        return None
+    return int(told["event"]), int(told["value"])
