@@ -109,7 +109,8 @@ def show(model: Model, as_json: screen.Json = False) -> None:
             f"{row['output_bytes'] / 1e3:.1f}",
         )
     console = screen.out()
-    console.print(table, width=max(console.width, _TABLE_WIDTH), crop=False)
+    console.width = max(console.width, _TABLE_WIDTH)
+    console.print(table)
     total = sum(row["flops"] for row in rows)
     screen.say(
         f"{graph.name} {digest[:12]}: {len(rows)} layers, {total / 1e9:.3f} GFLOP, "
