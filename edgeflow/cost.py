@@ -153,7 +153,8 @@ class CostModel:
 
     graph: Graph
     cluster: Cluster
-    _seconds: dict[str, Seconds] = field(default_factory=dict, compare=False, repr=False)
+    known_s: dict[str, Seconds] = field(default_factory=dict, compare=False, repr=False)
+    """(layers,) seconds by node; what is not given is predicted."""
 
     @cached_property
     def workload(self) -> Workload:
@@ -166,9 +167,9 @@ class CostModel:
 
     def layers_s(self, node: str) -> Seconds:
         """(layers,) seconds of every layer on a node, in the graph's order."""
-        if node not in self._seconds:
-            self._seconds[node] = self.workload.seconds(self.cluster.nodes[node])
-        return self._seconds[node]
+        if node not in self.known_s:
+            self.known_s[node] = self.workload.seconds(self.cluster.nodes[node])
+        return self.known_s[node]
 
     def layer_s(self, layer: str, node: str) -> float:
         """Seconds of one layer on a node; infinite where the node cannot run it."""

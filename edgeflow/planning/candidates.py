@@ -79,7 +79,7 @@ class Problem:
                 for nodes in self.candidates.values()
                 for node in nodes
             ):
-                return f"layer {layer.name} fits into the memory of no node: use a smaller model"
+                return f"no node can run layer {layer.name}: it does not fit into their memory"
         for node in sorted(set(placement.values())) if placement else []:
             for a, b in ((self.source, node), (node, self.source)):
                 if math.isinf(costs.transfer_s(0, a, b)):
@@ -130,6 +130,23 @@ class Problem:
                     )
                 floor = (rank, layer.name)
             above[layer.output] = floor
+
+    def undivided_s(self, node: str) -> float:
+        """Price of all layers on one node; pins and its memory aside."""
+        costs, graph = self.costs, self.costs.graph
+        names = [contract.name for contract in graph.inputs if graph.readers[contract.name]]
+        there = sum(graph.tensors[name].nbytes for name in names)
+        made = set(graph.outputs) - {contract.name for contract in graph.inputs}
+        back = sum(graph.tensors[name].nbytes for name in made)
+        way_s = costs.transfer_s(there, self.source, node) + costs.transfer_s(
+            back, node, self.source
+        )
+        return float(costs.layers_s(node).sum()) + way_s
+
+    def holds(self, node: str, weights_bytes: int) -> bool:
+        """Do so many bytes of weights fit into the node's memory?"""
+        limit = self.costs.cluster.nodes[node].memory_bytes
+        return not limit or weights_bytes <= limit
 
     def teams(self) -> Iterator[tuple[NodeCost, ...]]:
         """Every choice of one node for each tier that has some, by rising rank."""

@@ -86,6 +86,29 @@ class Prices:
         """
         return _relax(self.delay_s, first), _relax(self.byte_s, first)
 
+    def price_s(self, wiring: Wiring, node: Indices) -> float:
+        """What `CostModel.evaluate` says of layers at these nodes of the row, memory aside."""
+        maker = wiring.maker
+        inner = maker >= 0
+        sender = np.where(inner, node[np.maximum(maker, 0)], 0)
+        receiver = node[wiring.reader]
+        sent = sender != receiver
+        count = len(self.seconds)
+        ways = np.unique(wiring.tensor[sent] * count + receiver[sent])
+        tensor, to = ways // count, ways % count
+        inner = tensor >= wiring.inputs
+        made = np.where(inner, node[np.maximum(tensor - wiring.inputs, 0)], 0)
+        opened = np.unique((made * count + to) * 2 + inner) // 2
+        total = self.seconds[node, np.arange(wiring.layers)].sum()
+        total += self.delay_s[opened // count, opened % count].sum()
+        total += _times(wiring.nbytes[tensor], self.byte_s[made, to]).sum()
+        return float(total + self.back_s[np.unique(node[wiring.outputs])].sum())
+
+
+def _times(nbytes: Floats, byte_s: Floats) -> Floats:
+    """Products where no byte costs nothing, also on no link."""
+    return np.where(nbytes > 0, nbytes, 0.0) * np.where(nbytes > 0, byte_s, 0.0)
+
 
 def _pin(problem: Problem, row: Row, seconds: Floats) -> None:
     if problem.pinned:

@@ -135,8 +135,9 @@ class _Row:
         opened = self.entry if maker < 0 else self.sent
         ways = {}
         for i, j in opened:
-            price = self.prices.byte_s[i, j] * self.wiring.nbytes[tensor]
-            ways[i, j] = self.programme.variable(float(price))
+            byte_s = float(self.prices.byte_s[i, j])
+            price = byte_s * float(self.wiring.nbytes[tensor]) if math.isfinite(byte_s) else byte_s
+            ways[i, j] = self.programme.variable(price)
             self.programme.demand([(opened[i, j], 1.0), (ways[i, j], -1.0)], 0.0)
         for reader in readers:
             self._rises(maker, reader)

@@ -6,7 +6,7 @@ with layers, on a direct link: a bound says what they could save at best (`skip`
 prices lowered under the direct ones), and where that leaves room, an integer programme (`milp`)
 looks there. Where the best plan meets all bounds it is optimal; otherwise the gap is told.
 
-Invariant: what is returned is priced by `CostModel.evaluate`, never by a cut.
+Invariant: what is returned is priced as `CostModel.evaluate` does, never by a cut.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from edgeflow.planning.candidates import Problem
 from edgeflow.planning.cut import Prices, Row, best_labelling
 from edgeflow.planning.flow import Indices
 from edgeflow.planning.milp import CELLS_MAX, best_by_milp
-from edgeflow.planning.skip import blocks, skip_bounds
+from edgeflow.planning.narrow import narrow
+from edgeflow.planning.skip import blocks, passing_labelling, skip_bounds
 from edgeflow.planning.wiring import Wiring
 
 PROOF = 1e-9
@@ -38,18 +39,32 @@ class Search:
     wiring: Wiring
     limit_s: float
     """No plan worth finding costs more; the best price so far."""
-    placement: Placement | None = None
+    best: tuple[Row, Indices] | None = None
     bound_s: float = math.inf
 
-    def offer(self, row: Row, node: Indices) -> float:
+    def offer(self, row: Row, prices: Prices, node: Indices) -> float:
         """Prices a labelling exactly and keeps it where it is the best; its price."""
-        names = [row[at] for at in node]
-        layers = self.problem.costs.graph.layers
-        plan = {layer.name: name or "" for layer, name in zip(layers, names, strict=True)}
-        price_s = self.problem.costs.evaluate(plan).total_s
-        if price_s < self.limit_s or (self.placement is None and price_s <= self.limit_s):
-            self.placement, self.limit_s = plan, price_s
+        price_s = prices.price_s(self.wiring, node)
+        if price_s < self.limit_s and self._fits(row, node):
+            self.best, self.limit_s = (row, node), price_s
         return price_s
+
+    def _fits(self, row: Row, node: Indices) -> bool:
+        """Does every node hold the weights of its layers?"""
+        weights_bytes = self.problem.costs.workload.weights_bytes
+        return all(
+            name is None or self.problem.holds(name, int(weights_bytes[node == at].sum()))
+            for at, name in enumerate(row)
+        )
+
+    @property
+    def placement(self) -> Placement | None:
+        """The best placement so far."""
+        if self.best is None:
+            return None
+        row, node = self.best
+        layers = self.problem.costs.graph.layers
+        return {layer.name: row[at] or "" for layer, at in zip(layers, node, strict=True)}
 
     def leaves_room(self, bound_s: float) -> bool:
         """Could a plan above this bound still be better?"""
@@ -63,37 +78,24 @@ def place_mincut(problem: Problem) -> tuple[Placement | None, float]:
     _offer_undivided(search)
     rows = list(problem.rows())
     priced = {row: Prices.of(problem, row, wiring) for row in rows}
-    if search.placement is None:
+    if search.best is None:
         search.limit_s = 2 * max(_ceiling(wiring, prices) for prices in priced.values())
     for row, prices in priced.items():
         _try_row(search, row, prices)
     for row, prices in priced.items():
         if len(row) > 2:
             _try_passing_over(search, row, prices)
-    if search.placement is None:
-        return None, math.inf
     return search.placement, min(search.bound_s, search.limit_s)
 
 
 def _offer_undivided(search: Search) -> None:
     """Every node alone: the first limit, in a moment."""
-    costs, wiring = search.problem.costs, search.wiring
-    if set(search.problem.pinned.values()) or not wiring.layers:
+    problem, wiring = search.problem, search.wiring
+    if problem.pinned:
         return
-    source = search.problem.source
-    there = int(wiring.nbytes[np.unique(wiring.tensor[wiring.maker < 0])].sum())
-    back = int(wiring.nbytes[wiring.outputs + wiring.inputs].sum())
-
-    def price_s(name: str) -> float:
-        seconds = float(costs.layers_s(name).sum())
-        return (
-            seconds + costs.transfer_s(there, source, name) + costs.transfer_s(back, name, source)
-        )
-
-    names = [node.name for nodes in search.problem.useful().values() for node in nodes]
-    best = min(names, key=price_s)
-    if math.isfinite(price_s(best)):
-        search.offer((best,), np.zeros(wiring.layers, dtype=np.intp))
+    names = [node.name for nodes in problem.useful().values() for node in nodes]
+    row = (None, min(names, key=problem.undivided_s))
+    search.offer(row, Prices.of(problem, row, wiring), np.ones(wiring.layers, dtype=np.intp))
 
 
 def _ceiling(wiring: Wiring, prices: Prices) -> float:
@@ -108,11 +110,13 @@ def _try_row(search: Search, row: Row, prices: Prices) -> None:
     """The best plan over this row in which no tensor passes over a node; exact but for delays of
     second messages, see `cut`."""
     hops = prices.hop_prices()
-    seconds = prices.shared(search.wiring)
-    found = best_labelling(search.wiring, seconds, hops, search.limit_s, strict=True)
+    small = narrow(search.wiring, prices.shared(search.wiring), hops, search.limit_s)
+    if small is None:
+        return
+    found = best_labelling(small.wiring, small.seconds, hops, small.limit_s, strict=True)
     if found is None:
         return
-    price_s = search.offer(row, found.node)
+    price_s = search.offer(row, prices, found.node[small.merged])
     if found.bound_s < price_s * (1 - PROOF):
         found_s = _by_milp(search, row, prices)
         search.bound_s = min(search.bound_s, max(found.bound_s, found_s))
@@ -142,15 +146,18 @@ def _try_block(search: Search, row: Row, prices: Prices, block: tuple[int, int])
     seconds[1:, :lead] = math.inf
     if stop < search.wiring.layers:
         seconds[:2, -1] = math.inf
-    if seconds.size > CELLS_MAX:
-        return 0.0
-    found = best_by_milp(inner, replace(prices, seconds=seconds))
-    if found is None:
-        return math.inf
+    part = replace(prices, seconds=seconds)
     shared = prices.shared(search.wiring)
     outside_s = float(shared[0, : start - lead].sum() + shared[2, stop:].sum())
+    small = seconds.size <= CELLS_MAX
+    room_s = search.limit_s - outside_s
+    found = best_by_milp(inner, part) if small else passing_labelling(inner, part, room_s)
+    if found is None:
+        return math.inf if small else search.limit_s
     before, behind = np.zeros(start - lead), np.full(search.wiring.layers - stop, 2)
-    price_s = search.offer(row, np.concatenate([before, found.node, behind]).astype(np.intp))
+    price_s = search.offer(
+        row, prices, np.concatenate([before, found.node, behind]).astype(np.intp)
+    )
     return _proven(outside_s + found.bound_s, price_s)
 
 
@@ -163,7 +170,7 @@ def _by_relaxing(search: Search, row: Row, prices: Prices) -> float:
         found = best_labelling(search.wiring, seconds, hops, search.limit_s, strict=False)
         if found is None:
             return search.limit_s
-        search.offer(row, found.node)
+        search.offer(row, prices, found.node)
         best = max(best, found.bound_s)
     return best
 
@@ -173,7 +180,9 @@ def _by_milp(search: Search, row: Row, prices: Prices) -> float:
     if prices.seconds.size > CELLS_MAX:
         return 0.0
     found = best_by_milp(search.wiring, prices)
-    return math.inf if found is None else _proven(found.bound_s, search.offer(row, found.node))
+    return (
+        math.inf if found is None else _proven(found.bound_s, search.offer(row, prices, found.node))
+    )
 
 
 def _proven(bound_s: float, price_s: float) -> float:

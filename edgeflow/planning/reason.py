@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgeflow.cost import CostModel, Terms
 from edgeflow.placement import Placement
 from edgeflow.planning.candidates import Problem
-from edgeflow.planning.whole import TIERS, on_one
+from edgeflow.planning.whole import TIERS
 
 
 def explain(problem: Problem, placement: Placement, terms: Terms, algorithm: str) -> str:
@@ -36,7 +36,7 @@ def _instead(problem: Problem, used: list[str]) -> str:
     if problem.pinned:
         return ", with layers pinned"
     nodes = [node.name for nodes in problem.useful().values() for node in nodes]
-    prices = {name: problem.costs.evaluate(on_one(problem, name)).total_s for name in nodes}
+    prices = {name: problem.undivided_s(name) for name in nodes}
     others = sorted((price, name) for name, price in prices.items() if [name] != used)[:3]
     if not others:
         return ", the only node that computes"

@@ -14,10 +14,11 @@ Invariant: no plan of the class costs less than `skip_bounds` says for its block
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from edgeflow.planning.cut import Prices
+from edgeflow.planning.cut import Labelling, Prices, best_labelling
 from edgeflow.planning.flow import Floats, Indices
 from edgeflow.planning.wiring import Wiring
 
@@ -58,4 +59,26 @@ def _message(prices: Prices, sender: int, receiver: int, nbytes: Floats) -> Floa
     byte_s = prices.byte_s[sender, receiver]
     if not math.isfinite(byte_s):
         return np.full(len(nbytes), math.inf)
-    return prices.delay_s[sender, receiver] + nbytes * byte_s
+    found: Floats = prices.delay_s[sender, receiver] + nbytes * byte_s
+    return found
+
+
+def passing_labelling(wiring: Wiring, prices: Prices, limit_s: float) -> Labelling | None:
+    """A bound by a cut, and what that cut would do, where a block is too large for `milp`.
+
+    Both messages of the drawing are paid, and the third where all layers join behind; bytes at
+    prices that nowhere exceed the direct link's.
+    """
+    joined = len(wiring.ends) == 1
+    fixed_s = float(prices.delay_s[0, 1:].sum() + (prices.delay_s[1, 2] if joined else 0.0))
+    seconds, free = prices.shared(wiring), np.zeros(2)
+    best: Labelling | None = None
+    for first in ((1, 0), (0, 1)):
+        _, byte_s = prices.relaxed(first)
+        found = best_labelling(wiring, seconds, (free, byte_s), limit_s - fixed_s, strict=False)
+        if found is None:
+            return None
+        if best is None or found.bound_s > best.bound_s:
+            best = found
+    assert best is not None
+    return replace(best, bound_s=best.bound_s + fixed_s)

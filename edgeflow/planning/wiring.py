@@ -68,6 +68,27 @@ class Wiring:
             waists=np.zeros(0, dtype=np.intp),
         )
 
+    def merge(self, starts: Indices) -> Wiring:
+        """Layers merged into runs that begin where `starts` (layers,) is True. Of a run, only the
+        last layer's tensor may be read outside."""
+        group = np.cumsum(starts) - 1
+        runs = int(group[-1]) + 1
+        last = np.searchsorted(group, np.arange(runs), side="right") - 1
+        maker = self.maker
+        to = group[self.reader]
+        tensor = np.where(maker < 0, self.tensor, group[np.maximum(maker, 0)] + self.inputs)
+        kept = np.unique((tensor * runs + to)[tensor - self.inputs != to])
+        return Wiring(
+            layers=runs,
+            inputs=self.inputs,
+            nbytes=np.concatenate([self.nbytes[: self.inputs], self.nbytes[self.inputs + last]]),
+            tensor=kept // runs,
+            reader=kept % runs,
+            outputs=np.unique(group[self.outputs]),
+            ends=np.unique(group[self.ends]),
+            waists=np.zeros(0, dtype=np.intp),
+        )
+
     @property
     def maker(self) -> Indices:
         """(wires,) the layer that makes the tensor; negative for a graph input."""
