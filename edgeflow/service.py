@@ -1,0 +1,207 @@
+"""The composition of one node out of its parts: the only place where they are all known.
+
+    NodeConfig ─▶ Store, Links, Mqtt, Engine ─▶ Loop around a NodeCore
+
+`run_node` is the whole of a node program: start, run until drained or told to stop, clean up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import tempfile
+from collections import OrderedDict, deque
+from pathlib import Path
+from threading import Event as Flag
+from threading import Thread
+from types import FrameType
+
+from msgspec.structs import replace
+
+from edgeflow.config import NodeConfig
+from edgeflow.errors import UsageError
+from edgeflow.events import Calibrated, Event, Heard
+from edgeflow.executors import engines
+from edgeflow.graph import Graph
+from edgeflow.io.calibrate import calibrate
+from edgeflow.io.engine import Engine
+from edgeflow.io.inbox import Inbox
+from edgeflow.io.keys import load_keys
+from edgeflow.io.links import Links
+from edgeflow.io.loop import Loop
+from edgeflow.io.mqtt import Mqtt
+from edgeflow.io.probe import describe, sample
+from edgeflow.io.store import Store, next_session
+from edgeflow.manifest import decode
+from edgeflow.messages import Caps, Notice, Rates, Response
+from edgeflow.node import NodeCore
+
+log = logging.getLogger("edgeflow")
+
+SAMPLE_S = 1.0
+"""The machine's own state is read this often: once a heartbeat."""
+NOTICES_KEPT = 200
+"""Sentences about deployments that are kept for screens."""
+RESPONSES_KEPT = 100
+"""Answers to requests that are kept until somebody asks for them."""
+
+
+class Service:
+    """One node: made, then run by `loop.run()`, then cleaned up."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self.config = config
+        self.device = _device(config.compute)
+        self.threads = config.threads or os.cpu_count() or 1
+        self._temporary = not config.state_dir
+        folder = config.state_dir or tempfile.mkdtemp(prefix="edgeflow-")
+        self.state_dir = Path(folder).expanduser()
+        self.state_dir.mkdir(parents=True, exist_ok=True)
+        self.notices: deque[str] = deque(maxlen=NOTICES_KEPT)
+        self.responses: OrderedDict[str, Response] = OrderedDict()
+        self.inbox = Inbox()
+        self._stopped = Flag()
+        try:
+            self._compose(config)
+        except BaseException:
+            self.clean_up()
+            raise
+
+    def _compose(self, config: NodeConfig) -> None:
+        session = next_session(self.state_dir)
+        self.store = Store(self.state_dir, config.store_bytes_max)
+        keys = load_keys(Path(config.key_file).expanduser()) if config.key_file else None
+        self.links = Links(node=config.name, session=session, config=config, identity=keys)
+        self.core = NodeCore(self._caps(session))
+        self.mqtt = Mqtt(config, session, self.inbox.offer)
+        self.engine = Engine(config, self.store, self.inbox.put, self.threads, self.device)
+        self.loop = Loop(
+            self.core, self.inbox, self.links, self.mqtt, self.engine, self.store
+        )
+        self.loop.on_event = self._watch
+        self.mqtt.start()
+        self.engine.errands.do(self._calibrate)
+        Thread(target=self._sample, name="edgeflow-probe", daemon=True).start()
+
+    def add_model(self, path: Path) -> tuple[str, Graph]:
+        """Serve a model file's manifest and weights from here on; its digest and graph."""
+        digest = self.store.add_model(path)
+        return digest, decode(bytes(self.store.read(digest)))
+
+    def clean_up(self) -> None:
+        """Stop what still runs; remove a temporary state."""
+        self._stopped.set()
+        if self._temporary:
+            shutil.rmtree(self.state_dir, ignore_errors=True)
+
+    def _caps(self, session: int) -> Caps:
+        config = self.config
+        machine = describe()
+        return Caps(
+            node=config.name,
+            session=session,
+            tier=config.tier,
+            board=machine.board,
+            arch=machine.arch,
+            cores=machine.cores,
+            memory_bytes=machine.memory_bytes,
+            accelerators=machine.accelerators if self.device == "cuda" else (),
+            engines=engines() if self.device != "none" else (),
+            rates=None,
+            can_lead=config.can_lead if config.can_lead is not None else self.device != "none",
+            reachable=config.reachable,
+            endpoints=self.links.endpoints,
+            public_key=self.links.public_key,
+            emulated=emulation(config),
+        )
+
+    def _calibrate(self) -> None:
+        """About a second of measuring, as slow as the node is told to be."""
+        rates: Rates | None = None
+        if self.device != "none":
+            rates = calibrate(self.threads, self.device)
+        if rates is not None:
+            factor = self.config.emulate.compute_factor
+            rates = Rates(
+                rates.conv_flops_per_s / factor,
+                rates.matmul_flops_per_s / factor,
+                rates.memory_bytes_per_s / factor,
+                rates.op_overhead_s * factor,
+                rates.depthwise_flops_per_s / factor,
+            )
+        self.inbox.put(Calibrated(rates))
+
+    def _sample(self) -> None:
+        while not self._stopped.wait(SAMPLE_S):
+            self.inbox.offer(sample())
+
+    def _watch(self, event: Event) -> None:
+        """Keep what screens and waiting callers want to see."""
+        if not isinstance(event, Heard):
+            return
+        if isinstance(event.message, Notice):
+            self.notices.append(f"{event.message.deployment}: {event.message.sentence}")
+        elif isinstance(event.message, Response):
+            self.responses[event.message.id] = event.message
+            while len(self.responses) > RESPONSES_KEPT:
+                self.responses.popitem(last=False)
+
+
+def run_node(config: NodeConfig) -> int:
+    """A node program: until SIGTERM or SIGINT has drained it; its exit code."""
+    service = Service(config)
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        service.loop.drain(signal.Signals(number).name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+    log.info(
+        "%s (%s) serves cluster %s through %s",
+        config.name,
+        config.tier.name,
+        config.cluster,
+        ", ".join(config.brokers),
+    )
+    try:
+        service.loop.run()
+    finally:
+        service.clean_up()
+    return 0
+
+
+def emulation(config: NodeConfig) -> str:
+    """In words, what of a node is emulated; empty on a real one."""
+    emulate = config.emulate
+    said = []
+    if emulate.compute_factor > 1:
+        said.append(f"compute {emulate.compute_factor:g} times slower")
+    if emulate.mbps:
+        said.append(f"sends {emulate.mbps:g} Mbit/s")
+    said += [f"to {peer} {mbps:g} Mbit/s" for peer, mbps in sorted(emulate.peers_mbps.items())]
+    if emulate.delay_ms:
+        said.append(f"{emulate.delay_ms:g} ms delay")
+    return ", ".join(said)
+
+
+def _device(compute: str) -> str:
+    """cpu, cuda or none; UsageError where what was asked for is not there."""
+    if compute == "none" or (compute == "auto" and not engines()):
+        return "none"
+    if not engines():
+        raise UsageError(
+            f"compute = {compute}, but no engine is installed: pip install 'edgeflow-dnn[torch]',"
+            " or set compute = none"
+        )
+    if compute == "cpu":
+        return "cpu"
+    from edgeflow.executors.torch import has_cuda
+
+    if has_cuda():
+        return "cuda"
+    if compute == "cuda":
+        raise UsageError("compute = cuda, but torch sees no CUDA device; use cpu or auto")
+    return "cpu"
