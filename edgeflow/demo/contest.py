@@ -1,0 +1,120 @@
+"""The same frames device-only, edge-only, cloud-only and as edgeflow plans them, in one run.
+
+Each contestant is a deployment of its own, all at the same time on the same nodes. They take turns
+in blocks, once forward and once backward, so that what drifts here drifts for all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeflow.api import Flow
+from edgeflow.demo.pictures import Photograph
+from edgeflow.demo.tally import Tally, quantile_ms, same
+from edgeflow.demo.world import CLOUD
+from edgeflow.messages import Name
+from edgeflow.snapshot import Snapshot
+
+RIVALS = ("device-only", "edge-only", "cloud-only")
+EDGEFLOW = "edgeflow"
+HEARTBEATS_S = 1.4
+"""Counters of bytes come with the heartbeats: after a block, wait for the next."""
+TIE = 1.02
+"""Closer than this, nobody wins."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One contestant's figures."""
+
+    name: Name
+    latencies_s: list[float] = field(default_factory=list)
+    errors: int = 0
+    mismatches: int = 0
+    uplink_bytes: int = 0
+    placement: str = ""
+    predicted_ms: float = 0.0
+
+    def report(self) -> dict[str, Any]:
+        """For --json and the table."""
+        frames = len(self.latencies_s)
+        return {
+            "frames": frames,
+            "errors": self.errors,
+            "mismatches": self.mismatches,
+            "p50_ms": quantile_ms(self.latencies_s, 0.5),
+            "p99_ms": quantile_ms(self.latencies_s, 0.99),
+            "predicted_ms": round(self.predicted_ms, 1),
+            "uplink_bytes_per_frame": round(self.uplink_bytes / frames) if frames else 0,
+            "placement": self.placement,
+        }
+
+
+def compete(
+    flow: Flow, model: Path, photographs: Sequence[Photograph], tally: Tally, frames: int
+) -> dict[str, Entry]:
+    """`frames` a contestant, after one that does not count."""
+    entries = {name: Entry(name) for name in (*RIVALS, EDGEFLOW)}
+    for name in entries:
+        algorithm = "mincut" if name == EDGEFLOW else name
+        flow.deploy(model, name=name, algorithm=algorithm, window_frames=1)
+    for name in entries:
+        flow.submit(photographs[0].inputs, deployment=name).result()
+    half = frames // 2
+    order = [(name, range(half)) for name in entries]
+    order += [(name, range(half, frames)) for name in reversed(entries)]
+    for name, indices in order:
+        run_block(
+            flow, entries[name], [photographs[at % len(photographs)] for at in indices], tally
+        )
+    for each in flow.snapshot().deployments:
+        if each.name in entries:
+            entries[each.name].placement = each.placement
+            entries[each.name].predicted_ms = each.predicted_ms
+    for name in entries:
+        flow.undeploy(name)
+    return entries
+
+
+def run_block(flow: Flow, entry: Entry, block: Sequence[Photograph], tally: Tally) -> None:
+    """One after the other: a frame has the cluster to itself."""
+    before = uplink_bytes(flow.snapshot())
+    for photograph in block:
+        result = flow.submit(photograph.inputs, deployment=entry.name).result()
+        if not result.ok:
+            entry.errors += 1
+            continue
+        entry.latencies_s.append(result.latency_s)
+        entry.mismatches += not same(result.outputs, tally.wholes[photograph.name])
+    time.sleep(HEARTBEATS_S)
+    entry.uplink_bytes += uplink_bytes(flow.snapshot()) - before
+
+
+def uplink_bytes(snapshot: Snapshot) -> int:
+    """Tensor bytes that ever crossed to and from the cloud, as the nodes counted them."""
+    ends = (link.sent_bytes for link in snapshot.links if CLOUD in (link.sender, link.receiver))
+    return sum(ends)
+
+
+def judge(entries: dict[str, Entry]) -> tuple[float, str]:
+    """(edgeflow's median over the best rival's, the verdict in a sentence)."""
+    medians = {name: quantile_ms(entry.latencies_s, 0.5) for name, entry in entries.items()}
+    rivals = [name for name in RIVALS if medians[name] > 0]
+    if not rivals or not medians[EDGEFLOW]:
+        return 0.0, "No verdict: not every contestant answered."
+    best = min(rivals, key=lambda name: medians[name])
+    ratio = medians[EDGEFLOW] / medians[best]
+    undivided = " | " not in entries[EDGEFLOW].placement
+    if undivided:
+        text = f"Do not split: {best} wins here, and edgeflow chose one node too."
+    elif ratio > TIE:
+        text = f"Do not split: {best} was {ratio - 1:.0%} faster than the split in this run."
+    elif ratio > 1 / TIE:
+        text = f"A tie: the split and {best} take the same time here."
+    else:
+        text = f"The split pays: {1 - ratio:.0%} less time a frame than {best}, the best undivided."
+    return round(ratio, 3), text

@@ -1,0 +1,64 @@
+"""Photographs that lie in the wheels of scikit-image and scikit-learn, and what the network sees.
+
+`right` is what a person would call them, where ImageNet has a class for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeflow.errors import UsageError
+from edgeflow.graph import Array, Graph
+from edgeflow.picture import inputs_of
+
+FILES = (
+    ("chelsea.png", "skimage", "data", "Egyptian cat"),
+    ("coffee.png", "skimage", "data", "espresso"),
+    ("motorcycle_left.png", "skimage", "data", "moped"),
+    ("rocket.jpg", "skimage", "data", ""),
+    ("china.jpg", "sklearn", "datasets/images", ""),
+    ("flower.jpg", "sklearn", "datasets/images", ""),
+)
+"""(file, package, folder in it, the right label or empty where none is undisputed)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    """One picture, as the model's input."""
+
+    name: str
+    path: Path
+    right: str
+    inputs: dict[str, NDArray[np.uint8]]
+
+
+def find(name: str, package: str, folder: str) -> Path:
+    """Where the picture lies; UsageError where its package is missing."""
+    spec = find_spec(package)
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    for place in places:
+        path = Path(place) / folder / name
+        if path.is_file():
+            return path
+    raise UsageError(f"{name} of {package} is missing: pip install 'edgeflow-dnn[demo]'")
+
+
+def read_all(graph: Graph) -> tuple[Photograph, ...]:
+    """Every photograph, fitted to the model's input."""
+    paths = [find(name, package, folder) for name, package, folder, _ in FILES]
+    return tuple(
+        Photograph(name, path, right, inputs_of(graph, path))
+        for path, (name, _, _, right) in zip(paths, FILES, strict=True)
+    )
+
+
+def best_label(graph: Graph, output: Array) -> tuple[str, float]:
+    """(label, probability) of the likeliest class, of an output (1, classes)."""
+    index = int(np.argmax(output[0]))
+    label = graph.labels[index] if graph.labels else str(index)
+    return label, float(output[0, index])

@@ -1,0 +1,213 @@
+"""The demo from beginning to end; returns the figures that --json prints.
+
+model ─▶ whole network here ─▶ broker, nodes ─▶ deploy ─▶ live, leader killed ─▶ contest ─▶ stop
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from edgeflow.api import Flow, connect
+from edgeflow.audit import run as run_whole
+from edgeflow.demo.contest import Entry, compete, judge
+from edgeflow.demo.fleet import Fleet
+from edgeflow.demo.live import Live
+from edgeflow.demo.pictures import Photograph, read_all
+from edgeflow.demo.show import Show
+from edgeflow.demo.tally import Tally, quantile_ms
+from edgeflow.demo.world import CAMERA, CLOUD, EDGES, World
+from edgeflow.errors import DeployError
+from edgeflow.graph import Array, Graph
+from edgeflow.modelfile import save
+
+NODES_S = 40.0
+"""Five nodes are there and one leads within this, or the demo says who is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How much of it."""
+
+    frames: int = 240
+    window: int = 2
+    contest_frames: int = 24
+    size: int = 448
+    stay: bool = False
+    """Keep the cluster running at the end, until Ctrl-C."""
+
+
+def tell(options: Options, show: Show) -> dict[str, Any]:
+    """Run it. EdgeflowError where something that has to work does not."""
+    with tempfile.TemporaryDirectory(prefix="edgeflow-demo-") as folder:
+        show.phase("Exporting EfficientNet-Lite0 with its ImageNet weights …")
+        graph = export_model(options.size)
+        model = Path(folder) / "efficientnet-lite0.safetensors"
+        save(graph, model)
+        photographs = read_all(graph)
+        wholes, whole_s = answer_whole(graph, photographs)
+        world = World.of(whole_s)
+        show.phase(
+            f"{len(graph.layers)} layers; undivided in this process: {whole_s * 1e3:.0f} ms a "
+            f"picture, one thread\n{world.describe()}"
+        )
+        with Fleet(Path(folder)) as fleet:
+            return _with_fleet(
+                options, show, fleet, world, model, Tally(graph, wholes), photographs
+            )
+
+
+def _with_fleet(
+    options: Options,
+    show: Show,
+    fleet: Fleet,
+    world: World,
+    model: Path,
+    tally: Tally,
+    photographs: Sequence[Photograph],
+) -> dict[str, Any]:
+    fleet.start_broker()
+    started_s = time.monotonic()
+    for name in (*EDGES, CLOUD):
+        fleet.start_node(name, "cloud" if name == CLOUD else "edge", world.options(name))
+    show.phase(
+        f"broker at {fleet.url}; look over its shoulder:\n"
+        f"  mosquitto_sub -p {fleet.port} -v -t 'edgeflow/+/deployments/+/events'\n"
+        f"  edgeflow status --broker {fleet.url}"
+    )
+    with connect(fleet.url, name=CAMERA, config=world.camera(fleet.url)) as flow:
+        wait_for_nodes(flow, fleet)
+        flow.deploy(model, name="pictures", window_frames=options.window)
+        live = Live(flow, fleet, photographs, tally, show, options.frames, options.window)
+        show.title = "edgeflow demo: one network on five nodes (all on this machine, emulated)"
+        show.total = options.frames
+        show.open()
+        try:
+            live.run()
+            show.look(flow.snapshot(), flow.notices(), tally)
+        finally:
+            show.close()
+        flow.undeploy("pictures")
+        show.phase("Head to head: the same frames undivided on each tier, and as edgeflow plans …")
+        entries = compete(flow, model, photographs, tally, options.contest_frames)
+        print_contest(show, entries)
+        figures = report(live, entries, world, started_s)
+        if options.stay:
+            stay(flow, model, fleet, show)
+    return figures
+
+
+def export_model(size: int) -> Graph:
+    """EfficientNet-Lite0 for pictures of `size` pixels a side, with labels."""
+    from edgeflow.exporter import export
+    from edgeflow.exporter.zoo import efficientnet_lite0
+
+    return export(efficientnet_lite0(size=size), name="efficientnet-lite0")
+
+
+def answer_whole(
+    graph: Graph, photographs: Sequence[Photograph]
+) -> tuple[Mapping[str, Mapping[str, Array]], float]:
+    """(outputs of the undivided network by photograph, its median seconds a picture)."""
+    answers, seconds = {}, []
+    run_whole(graph, photographs[0].inputs, threads=1)
+    for photograph in photographs:
+        start_s = time.perf_counter()
+        answers[photograph.name] = run_whole(graph, photograph.inputs, threads=1)
+        seconds.append(time.perf_counter() - start_s)
+    return answers, statistics.median(seconds)
+
+
+def wait_for_nodes(flow: Flow, fleet: Fleet) -> None:
+    """Until all five are ready and one of them leads; DeployError says who is missing."""
+    wanted = {CAMERA, CLOUD, *EDGES}
+    until_s = time.monotonic() + NODES_S
+    while time.monotonic() < until_s:
+        fleet.check()
+        snapshot = flow.snapshot()
+        ready = {node.name for node in snapshot.nodes if node.state == "ready"}
+        if wanted <= ready and snapshot.leader:
+            return
+        time.sleep(0.1)
+    missing = ", ".join(sorted(wanted - ready)) or "a leader"
+    raise DeployError(f"not there within {NODES_S:.0f} s: {missing}")
+
+
+def print_contest(show: Show, entries: Mapping[str, Entry]) -> None:
+    """The table of the head-to-head, and the verdict."""
+    table = Table(title="the same frames, one at a time", title_justify="left")
+    table.add_column("placement", no_wrap=True)
+    for title in ("p50 ms", "p99 ms", "predicted ms", "up-link kB a frame", "errors"):
+        table.add_column(title, justify="right")
+    for name, entry in entries.items():
+        figures = entry.report()
+        uplink_kb = figures["uplink_bytes_per_frame"] / 1e3
+        table.add_row(
+            name,
+            f"{figures['p50_ms']:.0f}",
+            f"{figures['p99_ms']:.0f}",
+            f"{figures['predicted_ms']:.0f}",
+            f"{uplink_kb:.1f}",
+            str(entry.errors),
+        )
+    show.console.print(table)
+    show.phase(f"edgeflow's plan: {entries['edgeflow'].placement}")
+    show.phase(judge(dict(entries))[1])
+
+
+def report(
+    live: Live, entries: Mapping[str, Entry], world: World, started_s: float
+) -> dict[str, Any]:
+    """Every figure of this run, under the names of --json."""
+    tally, death = live.tally, live.death
+    ratio, verdict = judge(dict(entries))
+    first_s = live.first_s - started_s if live.first_s is not None else None
+    return {
+        "frames": tally.submitted,
+        "results": tally.results,
+        "errors": tally.errors,
+        "lost": tally.lost,
+        "duplicates": tally.duplicates,
+        "mismatches": tally.mismatches + sum(entry.mismatches for entry in entries.values()),
+        "labels_right": tally.labels_right,
+        "labels_judged": tally.judged,
+        "leader_before": death.before,
+        "leader_after": death.after,
+        "leader_gap_s": None if death.gap_s is None else round(death.gap_s, 2),
+        "leader_carried_tensors": death.carried,
+        "retried": tally.retried,
+        "plans": [
+            {"plan": plan, "placement": line, "frames": tally.plans.get(plan, 0)}
+            for plan, line in live.lines.items()
+        ],
+        "first_result_s": None if first_s is None else round(first_s, 2),
+        "latency_p50_ms": quantile_ms(tally.latencies_s, 0.5),
+        "latency_p99_ms": quantile_ms(tally.latencies_s, 0.99),
+        "head_to_head": {name: entry.report() for name, entry in entries.items()},
+        "ratio_to_best": ratio,
+        "verdict": verdict,
+        "error_texts": tally.error_texts[:5],
+        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
+        "emulated": world.describe(),
+    }
+
+
+def stay(flow: Flow, model: Path, fleet: Fleet, show: Show) -> None:
+    """Leave the cluster running for the person to look around in."""
+    flow.deploy(model, name="pictures")
+    show.phase(
+        "The cluster stays until Ctrl-C. In another terminal:\n"
+        f"  export EDGEFLOW_BROKER={fleet.url}\n"
+        "  edgeflow status · edgeflow events · edgeflow infer PICTURE.jpg"
+    )
+    while True:
+        fleet.check()
+        time.sleep(0.5)
