@@ -97,7 +97,7 @@ def decode(data: bytes | memoryview) -> Graph:
         if version.format != FORMAT:
             raise ModelError(f"format {version.format[:40]!r} is unknown; this reads {FORMAT!r}")
         manifest = msgspec.json.decode(data, type=_Manifest)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         raise ModelError(f"malformed manifest: {error}") from None
     graph = _graph(manifest)
     if encode(graph) != bytes(data):

@@ -157,7 +157,7 @@ def _read_header(
         header: dict[str, Any] = msgspec.json.decode(file.read(length), type=dict[str, Any])
         metadata = msgspec.convert(header.pop("__metadata__", {}), dict[str, str])
         slots = msgspec.convert(header, dict[str, _Slot])
-    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         raise ModelError(f"{path} is no model file: {error}") from None
     if METADATA_KEY not in metadata:
         raise ModelError(f"{path} holds tensors but no model; make one with `edgeflow export`")
