@@ -267,6 +267,8 @@ class OpenLink(Struct, frozen=True, tag=True):
     session: int
     endpoints: tuple[Endpoint, ...]
     public_key: str
+    tier: str = ""
+    """Its name, for emulated rates."""
 
 
 class CloseLink(Struct, frozen=True, tag=True):

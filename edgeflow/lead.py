@@ -236,7 +236,7 @@ class Lead:
         if now_s - watch.since_s > SETTLE_S:
             return True
         peers = {peer.name: peer for peer in self.membership.alive(now_s)}
-        if any(peer.state == "init" for peer in peers.values()):
+        if source not in peers or any(peer.state == "init" for peer in peers.values()):
             return False
         computing = [peer for peer in peers.values() if peer.caps and peer.caps.rates]
         return bool(computing) and all(

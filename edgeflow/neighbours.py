@@ -130,7 +130,7 @@ class Neighbours:
             return []
         endpoints = caps.endpoints if dials(mine, caps) else ()
         self.links[peer.name] = Neighbour(peer.session)
-        return [OpenLink(peer.name, peer.session, endpoints, caps.public_key)]
+        return [OpenLink(peer.name, peer.session, endpoints, caps.public_key, caps.tier.name)]
 
     def _probe(self, name: str, link: Neighbour, is_busy: bool, now_s: float) -> list[Effect]:
         if not link.is_up:

@@ -29,7 +29,7 @@ from edgeflow.graph import Graph
 from edgeflow.io.calibrate import calibrate
 from edgeflow.io.engine import Engine
 from edgeflow.io.inbox import Inbox
-from edgeflow.io.keys import load_keys
+from edgeflow.io.keys import load_key
 from edgeflow.io.links import Links
 from edgeflow.io.loop import Loop
 from edgeflow.io.mqtt import Mqtt
@@ -73,10 +73,10 @@ class Service:
     def _compose(self, config: NodeConfig) -> None:
         session = next_session(self.state_dir)
         self.store = Store(self.state_dir, config.store_bytes_max)
-        keys = load_keys(Path(config.key_file).expanduser()) if config.key_file else None
+        keys = load_key(Path(config.key_file).expanduser()) if config.key_file else None
         self.links = Links(node=config.name, session=session, config=config, identity=keys)
         self.core = NodeCore(self._caps(session))
-        self.mqtt = Mqtt(config, session, self.inbox.offer)
+        self.mqtt = Mqtt(config, session, self.inbox)
         self.engine = Engine(config, self.store, self.inbox.put, self.threads, self.device)
         self.loop = Loop(
             self.core, self.inbox, self.links, self.mqtt, self.engine, self.store

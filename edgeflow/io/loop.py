@@ -17,14 +17,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import zmq
 from msgspec.structs import replace
 
-from edgeflow.codec import head_of
+from edgeflow.codec import RAW, head_of
 from edgeflow.errors import EdgeflowError
 from edgeflow.events import (
     Asked,
-    BrokerDown,
     BuildSegment,
     CheckBlobs,
     CloseLink,
@@ -108,7 +108,7 @@ class Loop:
             Release: lambda effect: self._bundles.pop(effect.bundle),
             Deliver: self._deliver,
             Tell: lambda effect: log.info("%s", effect.sentence),
-            Stop: lambda _: self._stop(),
+            Stop: lambda _: self.halt(),
         }
 
     # --- for other threads -------------------------------------------------------------------------
@@ -162,7 +162,7 @@ class Loop:
         try:
             while self._is_running:
                 now_s = time.monotonic()
-                due_s = min(tick_s, self.links.due_s(now_s))
+                due_s = min(tick_s, self.links.due_s())
                 poller.poll(max(0.0, due_s - now_s) * 1000)
                 self._receive()
                 if time.monotonic() >= tick_s:
@@ -206,7 +206,8 @@ class Loop:
         self._bundles[bundle] = arrays
         return bundle
 
-    def _stop(self) -> None:
+    def halt(self) -> None:
+        """End without a goodbye; in the loop's own thread."""
         self._is_running = False
 
     def _close(self) -> None:
@@ -221,7 +222,9 @@ class Loop:
     # --- effects -----------------------------------------------------------------------------------
 
     def _open(self, effect: OpenLink) -> None:
-        self.links.open(effect.peer, effect.session, effect.endpoints, effect.public_key)
+        self.links.open(
+            effect.peer, effect.session, effect.endpoints, effect.public_key, effect.tier
+        )
 
     def _send_tensors(self, effect: SendTensors) -> None:
         names = [head.name for head in effect.message.tensors]
@@ -234,19 +237,21 @@ class Loop:
         self.links.send_tensors(effect.peer, _with_heads(effect, heads), arrays)
 
     def _send_probe(self, effect: SendProbe) -> None:
-        self.links.send_raw(effect.peer, effect.message, bytes(effect.message.size_bytes))
+        zeros = np.zeros(effect.message.size_bytes, np.uint8)
+        self.links.send_tensors(effect.peer, effect.message, {RAW: zeros})
 
     def _send_chunk(self, effect: SendChunk) -> None:
         peer, sha256 = effect.peer, effect.sha256
 
         def read() -> None:
             try:
-                raw = bytes(self.store.read(sha256, effect.offset_bytes, effect.length_bytes))
+                raw = self.store.read(sha256, effect.offset_bytes, effect.length_bytes)
                 message = BlobChunk(sha256, effect.offset_bytes, self.store.size(sha256))
             except (EdgeflowError, OSError, KeyError):
-                self.inbox.put(lambda: _done(self.links.send_signal(peer, BlobMissing(sha256))))
+                self.inbox.put(lambda: _ignore(self.links.send_signal(peer, BlobMissing(sha256))))
                 return
-            self.inbox.put(lambda: _done(self.links.send_raw(peer, message, raw)))
+            arrays = {RAW: np.frombuffer(raw, np.uint8)}
+            self.inbox.put(lambda: _ignore(self.links.send_tensors(peer, message, arrays)))
 
         self.engine.errands.do(read)
 
@@ -286,5 +291,5 @@ def _with_heads(effect: SendTensors, heads: tuple[TensorHead, ...]) -> Any:
     return replace(effect.message, tensors=heads)
 
 
-def _done(sent: bool) -> None:
+def _ignore(sent: bool) -> None:
     """Sending is never proof; what does not arrive is asked for again."""

@@ -1,0 +1,123 @@
+"""How fast this machine's engine is, in about a second, without any model of the user's.
+
+Small graphs of our own ops run on the very engine that will run segments, with as many threads:
+
+    conv 3x3 and 1x1 · depthwise 3x3 · matmul · elementwise on much data · one op on next to none
+
+What one op costs at all is taken off before a rate is formed, since the cost model adds it again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+
+from edgeflow.executors import build
+from edgeflow.graph import Array, Contract, Graph, Op, Weight
+from edgeflow.messages import Rates
+from edgeflow.ops import OPSET, op_bytes, op_flops
+
+RUN_S = 0.12
+"""Spent on each measurement after one run to warm up; more is steadier and starts later."""
+RUNS_MIN = 3
+OPS = 4
+"""Ops in a row in each graph, so that entering and leaving the engine counts little."""
+
+Make = Callable[[str], Op]
+
+
+def calibrate(threads: int, device: str) -> Rates:
+    """Rates of the engine; UsageError where there is none."""
+    overhead_s = _op_s(_graph(lambda name: _relu(name, (1, 1, 1, 1))), threads, device)
+
+    def rate(make: Make, *, in_bytes: bool = False) -> float:
+        graph = _graph(make)
+        op = graph.ops[0]
+        work = op_bytes(op, graph) if in_bytes else op_flops(op, graph)
+        return work / max(_op_s(graph, threads, device) - overhead_s, 1e-7)
+
+    wide = rate(lambda name: _conv(name, 64, 56, 3))
+    narrow = rate(lambda name: _conv(name, 256, 14, 1))
+    return Rates(
+        conv_flops_per_s=2 / (1 / wide + 1 / narrow),
+        matmul_flops_per_s=rate(lambda name: _linear(name, 64, 768)),
+        memory_bytes_per_s=rate(lambda name: _relu(name, (1, 64, 112, 112)), in_bytes=True),
+        op_overhead_s=overhead_s,
+        depthwise_flops_per_s=rate(lambda name: _conv(name, 144, 56, 3, groups=144)),
+    )
+
+
+def _op_s(graph: Graph, threads: int, device: str) -> float:
+    """Median seconds of one op of a graph."""
+    layers = [layer.name for layer in graph.layers]
+    segment = build(graph, layers, graph.arrays, threads=threads, device=device)
+    contract = graph.inputs[0]
+    shape = tuple(dim for dim in contract.shape if isinstance(dim, int))
+    given = {contract.name: np.full(shape, 0.5, np.float32)}
+    segment.run(given)
+    seconds: list[float] = []
+    end_s = time.perf_counter() + RUN_S
+    while len(seconds) < RUNS_MIN or time.perf_counter() < end_s:
+        start_s = time.perf_counter()
+        segment.run(given)
+        seconds.append(time.perf_counter() - start_s)
+    return median(seconds) / len(graph.ops)
+
+
+def _graph(make: Make) -> Graph:
+    """OPS equal ops in a row."""
+    first = make("x")
+    ops: list[Op] = []
+    arrays: dict[str, Array] = {}
+    weights: dict[str, Weight] = {}
+    read = "x"
+    for at in range(OPS):
+        op = make(f"op{at}")
+        op = Op(op.name, op.kind, (read,), op.weights, op.attrs, op.output)
+        for role, name in op.weights.items():
+            shape = _weight_shape(op, role)
+            weights[name] = Weight(name, "float32", shape, "0" * 64)
+            arrays[name] = np.full(shape, 1e-3, np.float32)
+        ops.append(op)
+        read = op.name
+    given = Contract("x", "float32", first.output.shape)
+    return Graph("calibration", OPSET, (given,), (read,), tuple(ops), weights, arrays=arrays)
+
+
+def _weight_shape(op: Op, role: str) -> tuple[int, ...]:
+    channels = op.output.shape[1]
+    assert isinstance(channels, int)
+    if role == "bias":
+        return (channels,)
+    if op.kind == "linear":
+        return (channels, channels)
+    groups, size = op.attrs["groups"], op.attrs["padding"]
+    assert isinstance(groups, int)
+    assert isinstance(size, tuple)
+    side = 2 * int(size[0]) + 1
+    return (channels, channels // groups, side, side)
+
+
+def _conv(name: str, channels: int, side: int, kernel: int, groups: int = 1) -> Op:
+    pad = kernel // 2
+    attrs = {
+        "stride": (1, 1),
+        "padding": (pad, pad, pad, pad),
+        "dilation": (1, 1),
+        "groups": groups,
+    }
+    weights = {"weight": f"{name}.w", "bias": f"{name}.b"}
+    output = Contract(name, "float32", (1, channels, side, side))
+    return Op(name, "conv2d", (), weights, attrs, output)
+
+
+def _linear(name: str, rows: int, features: int) -> Op:
+    weights = {"weight": f"{name}.w", "bias": f"{name}.b"}
+    return Op(name, "linear", (), weights, {}, Contract(name, "float32", (rows, features)))
+
+
+def _relu(name: str, shape: tuple[int, ...]) -> Op:
+    return Op(name, "relu", (), {}, {}, Contract(name, "float32", shape))
