@@ -38,7 +38,7 @@ def announced_hosts(bound: str, broker_url: str) -> tuple[str, ...]:
     """Addresses at which others may reach a node that listens on `bound`, best first."""
     if is_loopback(bound):
         return (LOOPBACK if bound == "localhost" else bound,)
-    if bound not in (EVERYWHERE, "0.0.0.0"):  # noqa: S104 - compared, not bound
+    if bound not in (EVERYWHERE, "0.0.0.0"):
         return (bound,)
     first = _route_to(urlsplit(broker_url).hostname or "")
     hosts = [first] if first else []

@@ -46,10 +46,10 @@ def new_key(path: Path) -> Keys:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(_TEXT.format(mark=_MARK, secret=secret.decode()))
-    return load_key(path)
+    return load_keys(path)
 
 
-def load_key(path: Path) -> Keys:
+def load_keys(path: Path) -> Keys:
     """Read a cluster key; UsageError where it is missing, open to others, or no key."""
     try:
         if path.stat().st_mode & 0o077:

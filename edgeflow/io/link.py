@@ -3,7 +3,7 @@
     Dialled    closed ──start──▶ Hello on both lanes ──Welcome on both──▶ up ──lost──▶ closed …
     Accepted   waiting ──Hello on both lanes──▶ Welcome on both, up ──lost──▶ waiting …
 
-Every attempt has a number of its own in its routing id, and sockets of its own at the dialling side.
+Every attempt has a number of its own in its routing id, and, where it dials, sockets of its own.
 
 Invariant: what is sent on a link reaches the session that it was opened for, or nobody.
 """
@@ -39,7 +39,7 @@ HELLO_S = 0.25
 RETRY_S = (0.1, 2.0)
 """Pause between two rounds through a peer's endpoints: doubles from the first to the second."""
 OUTBOX_BYTES = 1 << 28
-"""Held for one link while its rate is emulated or the peer is slow. What comes on top is refused."""
+"""Held for one link while its rate is emulated or the peer is slow; what comes on top is refused."""
 OUTBOX_MESSAGES = 4096
 EARLY_MAX = 16
 

@@ -7,7 +7,7 @@
 Exactly one side of a pair dials: `open` with endpoints dials, without accepts. A sender is known by
 its connection's routing id alone; what a message claims about its sender is compared with that.
 
-    links = Links(node="edge-1", session=7, config=config, identity=load_key(path) or None)
+    links = Links(node="edge-1", session=7, config=config, identity=load_keys(path) or None)
     links.register(poller)
     while True:
         poller.poll(max(0, links.due_s() - now) * 1000)

@@ -1,188 +1,222 @@
-"""The broker connection: paho in a thread of its own, whose callbacks only enqueue.
+"""The control plane's wire: one thread that keeps this node connected to a broker.
 
-    connecting ──accepted──▶ up: subscribe, BrokerUp ──lost──▶ BrokerDown ─▶ connecting (next URL)
+    walk the list ──connect──▶ connected, subscribed ──lost──▶ pause 0.5–2 s ──▶ walk again
+                   BrokerUp ◀──┘     │ Heard, Cleared         └──▶ BrokerDown
 
-Everything is published at QoS 0: each message is a state that is said again each period, both
-brokers drop bursts of QoS 1 as well, and nothing is queued for a broker that is not there. The will
-is renewed before every connection, so that each connection's will can be told from the next one's.
+Each connection has a client object of its own: a number of its own in its will, nothing queued from
+before, and no state of the last one. Callbacks only decode and give; they cannot raise.
 
-Invariant: no callback raises, waits or thinks.
+Invariant: what this thread gives is an event of the core, checked; what it cannot check is counted
+and dropped. It holds nothing back: what is published while there is no broker is gone.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 import ssl
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
 from threading import Event as Flag
+from threading import Thread
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.reasoncodes import ReasonCode
 
-from edgeflow import codec
+from edgeflow.codec import CodecError, decode_control, encode_control, topic_of
 from edgeflow.config import NodeConfig
-from edgeflow.errors import UsageError
+from edgeflow.errors import BrokerError
 from edgeflow.events import BrokerDown, BrokerUp, Cleared, Heard
-from edgeflow.io.inbox import Inbox
+from edgeflow.io.brokerurl import BrokerUrl
 from edgeflow.messages import ControlMessage, State
 
-log = logging.getLogger(__name__)
+KEEPALIVE_S = 5
+"""The broker tells our will 1.5 times as long after we froze. Lower accuses slow radios more."""
+CONNECT_S = 3.0
+PAUSE_S = (0.5, 2.0)
+"""Before the list is walked again: uniform in between, so that a fleet does not return as one."""
+QUEUED_MAX = 1000
+_REFUSED = {"Bad user name or password", "Not authorized"}
 
-KEEP_ALIVE_S = 5
-"""A broker tells a frozen node's will after 1.5 times this; each ping is 2 bytes."""
-RECONNECT_S = (0.5, 2.0)
-"""First and longest pause before a reconnect: membership waits longer than the longest."""
-PORTS = {"mqtt": 1883, "mqtts": 8883}
-GOODBYE_S = 1.0
-"""How long `close` waits for what was published last to leave."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """One broker URL, taken apart."""
-
-    host: str
-    port: int
-    is_tls: bool
-    user: str | None
-    password: str | None
-
-    @classmethod
-    def of(cls, url: str) -> Address:
-        """UsageError where it is not of the form mqtt://[user:password@]host[:port]."""
-        parts = urlsplit(url)
-        try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        if parts.scheme not in PORTS or not parts.hostname or port == -1:
-            raise UsageError(
-                f"{url!r} is no broker URL; write mqtt://host:1883, or"
-                " mqtts://user:password@host:8883 with encryption"
-            )
-        return cls(
-            parts.hostname,
-            port or PORTS[parts.scheme],
-            parts.scheme == "mqtts",
-            unquote(parts.username) if parts.username else None,
-            unquote(parts.password) if parts.password else None,
-        )
-
-    def __str__(self) -> str:
-        return f"{'mqtts' if self.is_tls else 'mqtt'}://{self.host}:{self.port}"
+Give = Callable[[BrokerUp | BrokerDown | Heard | Cleared], object]
+_log = logging.getLogger("edgeflow.mqtt")
 
 
 class Mqtt:
-    """One logical broker, by one or several URLs in order of preference."""
+    """The connection of one node session. `give` is called in this thread and must not block.
 
-    def __init__(self, config: NodeConfig, session: int, inbox: Inbox) -> None:
-        self.config, self.session, self.inbox = config, session, inbox
-        self.addresses = [Address.of(url) for url in config.brokers]
-        self.is_up = False
-        self.problem = ""
-        """Why there is no connection, with the cure; empty while there is one."""
-        self.malformed = 0
-        self.connections = 0
-        self._at = 0
-        self._gone = Flag()
-        self._client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=f"{config.name}-{session:x}",
-            protocol=MQTTProtocolVersion.MQTTv311,
-            clean_session=True,
-        )
-        client = self._client
-        client.suppress_exceptions = True
-        client.reconnect_delay_set(*RECONNECT_S)  # type: ignore[arg-type] # floats work as well
-        client.max_queued_messages_set(1000)
-        client.on_pre_connect = self._on_pre_connect
-        client.on_connect = self._on_connect
-        client.on_connect_fail = self._on_connect_fail
-        client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
+    UsageError where a URL in `config.brokers` is none.
+    """
+
+    def __init__(self, config: NodeConfig, session: int, give: Give) -> None:
+        self.counters: Counter[str] = Counter()
+        """What was refused or dropped, by reason."""
+        self.problem = "no broker was tried yet"
+        """Why there is no connection; empty while there is one."""
+        self.broker = ""
+        """The URL of the broker that we are connected to."""
+        self._urls = [BrokerUrl.parse(text) for text in config.brokers]
+        self._cluster = config.cluster
+        self._node = config.name
+        self._session = session
+        self._give = give
+        self._connection = 0
+        self._client: paho.Client | None = None
+        self._up = Flag()
+        self._refused = Flag()
+        self._stopping = Flag()
+        self._thread = Thread(target=self._run, name="edgeflow-mqtt", daemon=True)
 
     def start(self) -> None:
-        """Connect, and go on trying for ever."""
-        if any(address.is_tls for address in self.addresses):
-            self._client.tls_set(cert_reqs=ssl.CERT_REQUIRED)
-        self._aim()
-        self._client.loop_start()
+        """Begin to connect, and go on doing so until `close`."""
+        self._thread.start()
 
-    def publish(self, message: ControlMessage) -> None:
-        """Say it now, or not at all."""
-        if not self.is_up:
-            return
-        payload = codec.encode_control(message)
-        topic = codec.topic_of(self.config.cluster, message)
-        self._client.publish(topic, payload, qos=0, retain=type(message).retain)
+    def is_up(self) -> bool:
+        """Connected and subscribed."""
+        return self._up.is_set()
 
-    def close(self) -> None:
-        """Leave without a will."""
-        if self.is_up:
-            self._client.disconnect()
-            self._gone.wait(GOODBYE_S)
-        self._client.loop_stop()
+    def wait_up(self, timeout_s: float) -> None:
+        """Return once connected; BrokerError, with the cure, where no broker lets us in in time."""
+        if not self._up.wait(timeout_s):
+            raise BrokerError(self.problem)
 
-    def _aim(self) -> None:
-        address = self.addresses[self._at % len(self.addresses)]
-        self._client.username_pw_set(address.user, address.password)
-        self._client.connect_async(address.host, address.port, keepalive=KEEP_ALIVE_S)
+    def publish(self, message: ControlMessage) -> bool:
+        """Whether it was handed over. CodecError where it cannot be encoded."""
+        client = self._client
+        if client is None or not self._up.is_set():
+            return False
+        topic, payload = topic_of(self._cluster, message), encode_control(message)
+        info = client.publish(topic, payload, qos=0, retain=message.retain)
+        return info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
 
-    # --- callbacks: paho's thread ------------------------------------------------------------------
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Say goodbye (the broker keeps the will to itself) and end the thread."""
+        self._stopping.set()
+        client = self._client
+        if client is not None:
+            client.disconnect()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
 
-    def _on_pre_connect(self, client: paho.Client, userdata: Any) -> None:
-        self.connections += 1
-        will = State(self.config.name, self.session, self.connections, "lost")
-        topic = codec.topic_of(self.config.cluster, will)
-        client.will_set(topic, codec.encode_control(will), qos=0, retain=True)
+    # --- the thread -------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            for url in self._urls:
+                try:
+                    was_up = self._serve(url)
+                except Exception as error:  # whatever it is, the thread must live
+                    self._fail(url, f"{type(error).__name__}: {error}")
+                    was_up = False
+                if was_up or self._stopping.is_set():
+                    break
+            self._stopping.wait(random.uniform(*PAUSE_S))
+
+    def _serve(self, url: BrokerUrl) -> bool:
+        """One connection from its beginning to its end; whether it ever was up."""
+        self._connection += 1
+        try:
+            client = self._new_client(url)
+            client.connect(url.host, url.port, KEEPALIVE_S)
+        except (OSError, ValueError) as error:
+            self._fail(url, _in_words(error))
+            return False
+        if self._stopping.is_set():
+            return False
+        self._client = client
+        client.loop_forever(retry_first_connection=False)
+        self._client = None
+        was_up = self._up.is_set()
+        self._up.clear()
+        if was_up:
+            self._fail(url, "the connection was lost")
+            self._give(BrokerDown())
+        elif not self._refused.is_set():
+            self._fail(url, "it took the connection and said nothing that a broker says")
+        return was_up
+
+    def _new_client(self, url: BrokerUrl) -> paho.Client:
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=f"edgeflow-{self._cluster}-{self._node}-{self._session:x}",
+            userdata=url,
+            reconnect_on_failure=False,
+        )
+        will = State(self._node, self._session, self._connection, "lost")
+        client.will_set(topic_of(self._cluster, will), encode_control(will), retain=True)
+        if url.user:
+            client.username_pw_set(url.user, url.password)
+        if url.tls:
+            client.tls_set(ca_certs=url.ca_file or None)
+        client.connect_timeout = CONNECT_S
+        client.suppress_exceptions = True
+        client.max_queued_messages_set(QUEUED_MAX)
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        self._refused.clear()
+        return client
+
+    def _fail(self, url: BrokerUrl, why: str) -> None:
+        said = f"no broker at {url}: {why}"
+        cure = "start one with `edgeflow broker`, or name another with --broker mqtt://host:port"
+        sentence = why if why.startswith("the broker") else f"{said}; {cure}"
+        if sentence != self.problem:
+            _log.warning("%s", sentence)
+        self.problem = sentence
+
+    # --- callbacks: in the same thread, and never raising -----------------------------------------
 
     def _on_connect(
-        self, client: paho.Client, userdata: Any, flags: Any, reason: Any, properties: Any
+        self, client: paho.Client, url: Any, _flags: Any, code: ReasonCode, _properties: Any
     ) -> None:
-        address = self.addresses[self._at % len(self.addresses)]
-        if reason.is_failure:
-            self.problem = (
-                f"the broker at {address} refused us ({reason}): check user and password in the URL"
-            )
+        if not code.is_failure:
+            client.subscribe(f"edgeflow/{self._cluster}/#", qos=0)
             return
-        client.subscribe(f"edgeflow/{self.config.cluster}/#", qos=0)
-        self.is_up, self.problem = True, ""
-        self.inbox.put(BrokerUp(self.connections))
+        self._refused.set()
+        if code.getName() in _REFUSED:
+            who = f"user {url.user!r}" if url.user else "a client without a user"
+            cure = "check mqtt://USER:PASSWORD@host in --broker"
+            self._fail(url, f"the broker at {url} refused {who} ({code.getName()}): {cure}")
+        else:
+            self._fail(url, f"the broker at {url} refused the connection: {code.getName()}")
+        client.disconnect()
 
-    def _on_connect_fail(self, client: paho.Client, userdata: Any) -> None:
-        address = self.addresses[self._at % len(self.addresses)]
-        self.problem = (
-            f"no broker answers at {address}; start one with `edgeflow broker`,"
-            " or name another with --broker"
-        )
-        self._next()
-
-    def _on_disconnect(
-        self, client: paho.Client, userdata: Any, flags: Any, reason: Any, properties: Any
+    def _on_subscribe(
+        self, client: paho.Client, url: Any, _mid: int, codes: list[ReasonCode], _properties: Any
     ) -> None:
-        was_up, self.is_up = self.is_up, False
-        self._gone.set()
-        if was_up:
-            self.problem = f"the connection to the broker was lost ({reason})"
-            self.inbox.put(BrokerDown())
-        self._next()
-
-    def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
-        if not message.payload:
-            self.inbox.offer(Cleared(message.topic))
+        if any(code.is_failure for code in codes):
+            self._refused.set()
+            may = f"it needs to read and write edgeflow/{self._cluster}/#"
+            self._fail(url, f"the broker at {url} does not let this user subscribe: {may}")
+            client.disconnect()
             return
+        self.problem, self.broker = "", str(url)
+        self._up.set()
+        self._give(BrokerUp(self._connection))
+
+    def _on_message(self, _client: paho.Client, _url: Any, message: paho.MQTTMessage) -> None:
         try:
-            found = codec.decode_control(self.config.cluster, message.topic, message.payload)
-        except codec.CodecError as error:
-            self.malformed += 1
-            log.warning("refused a message on %s: %s", message.topic, error)
-            return
-        self.inbox.offer(Heard(found, bool(message.retain)))
+            topic = message.topic
+            if not message.payload:
+                self._give(Cleared(topic.removeprefix(f"edgeflow/{self._cluster}/")))
+                return
+            heard = decode_control(self._cluster, topic, bytes(message.payload))
+            self._give(Heard(heard, retained=bool(message.retain)))
+        except (CodecError, UnicodeDecodeError) as error:
+            self._count_malformed(error)
 
-    def _next(self) -> None:
-        """Aim at the next broker of the list, if there are several."""
-        if len(self.addresses) > 1:
-            self._at += 1
-            self._aim()
+    def _count_malformed(self, error: Exception) -> None:
+        self.counters["malformed"] += 1
+        if str(self.counters["malformed"]).strip("0") == "1":
+            _log.warning("no message of ours on MQTT: %s (%s)", error, self.counters["malformed"])
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message}); name its CA with ?ca=FILE"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

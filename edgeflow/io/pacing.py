@@ -27,7 +27,7 @@ class Pacing:
     def leaves_s(
         self, peer: str, tier: str, size_bytes: int, now_s: float, *, waits: bool
     ) -> float:
-        """When `size_bytes` to this peer of that tier have left; `waits` behind earlier messages."""
+        """When `size_bytes` to this peer have left; `waits`: behind earlier messages."""
         left_s = now_s
         for bucket, mbps in self._buckets(peer, tier):
             took_s = size_bytes * 8e-6 / mbps

@@ -1,193 +1,247 @@
-"""Weights and manifests on disk, by the sha256 of their bytes.
+"""Weights on disk, named by the sha256 of their bytes.
 
-    add_model(file) ─▶ served out of the file itself ┐
-    append(piece) ─▶ partial ─▶ sha256 right ─▶ blob ┴─▶ has · read · array
+    append, append … ──last byte──▶ sha256 right? ──yes──▶ blob    bounded, longest unused go first
+    model file ──add_model──▶ served from where it lies            never removed, it is the user's
 
-What a restart finds is checked before its first use; the longest unused blobs go when it gets full.
+After a restart the bytes on disk are as good as strangers': each blob is verified when it is first
+read. A blob that fails is dropped, and its absence heals like any other.
 
-Invariant: nothing is read out of here whose sha256 was not checked in this process.
+Invariant: bytes that leave the store have the sha256 that they are asked by.
 """
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import hashlib
+import logging
+import mmap
 import os
 import time
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
-import numpy as np
-
-from edgeflow.errors import ModelError
+from edgeflow import modelfile
+from edgeflow.errors import ModelError, UsageError
 from edgeflow.graph import Array, Weight
-from edgeflow.modelfile import index
+from edgeflow.manifest import digest
 
-PARTIAL_BYTES_MAX = 4 << 30
-"""A blob longer than this is not taken."""
-_READ_BYTES = 1 << 20
+PARTIALS_MAX = 64
+"""Blobs being fetched at one time; the longest untouched is dropped for a new one."""
+BLOB_BYTES_MAX = 1 << 34
+_log = logging.getLogger("edgeflow.store")
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Where a blob lies."""
+@dataclass(slots=True)
+class _Blob:
+    """Bytes [offset, offset + nbytes) of a file."""
 
     path: Path
-    offset_bytes: int
-    size_bytes: int
+    offset: int
+    nbytes: int
+    verified: bool
+    owned: bool
+    """We wrote it, and may remove it."""
+
+
+@dataclass(slots=True)
+class _Partial:
+    path: Path
+    total: int
+    stored: int
+    sha: Any
 
 
 class Store:
-    """Used from several threads."""
+    """Blobs under `state_dir`, at most `bytes_max` of them. Any thread may call it.
 
-    def __init__(self, folder: Path, bytes_max: int) -> None:
-        self._lock = RLock()
+    UsageError where another process uses the same folder.
+    """
+
+    def __init__(self, state_dir: Path, bytes_max: int) -> None:
+        self._folder = state_dir / "blobs"
+        self._folder.mkdir(parents=True, exist_ok=True)
         self._bytes_max = bytes_max
-        self._blobs, self._partial = folder / "blobs", folder / "partial"
-        for each in (self._blobs, self._partial):
-            each.mkdir(parents=True, exist_ok=True)
-        for left_over in self._partial.iterdir():
-            left_over.unlink()
-        self._manifests: dict[str, bytes] = {}
-        self._slots: dict[str, Slot] = {}
-        self._checked: set[str] = set()
-        for path in self._blobs.iterdir():
-            self._slots[path.name] = Slot(path, 0, path.stat().st_size)
+        self._lock = RLock()
+        self._partials: OrderedDict[str, _Partial] = OrderedDict()
+        self._guard = _lock_folder(state_dir)
+        self._blobs: OrderedDict[str, _Blob] = OrderedDict()
+        self._files: dict[str, _Blob] = {}
+        """What model files hold."""
+        found = [path for path in self._folder.iterdir() if _is_digest(path.name)]
+        for path in sorted(found, key=lambda path: path.stat().st_mtime):
+            self._blobs[path.name] = _Blob(path, 0, path.stat().st_size, False, True)
+        for path in self._folder.glob("*.part"):
+            path.unlink()
 
     def add_model(self, path: Path) -> str:
-        """Serve everything in a model file from there; its digest. ModelError as `index`."""
-        manifest, places = index(path)
-        digest = hashlib.sha256(manifest).hexdigest()
+        """Serve a model file's manifest and weights from where they lie; the model's digest.
+
+        ModelError where the file is missing, damaged or no model of ours.
+        """
+        path = path.absolute()
+        manifest, weights = modelfile.index(path)
+        model = digest(manifest)
         with self._lock:
-            self._manifests[digest] = manifest
-            for sha256, (offset_bytes, size_bytes) in places.items():
-                if sha256 not in self._slots:
-                    self._slots[sha256] = Slot(path.resolve(), offset_bytes, size_bytes)
-        return digest
+            for sha256, (offset, nbytes) in weights.items():
+                self._files[sha256] = _Blob(path, offset, nbytes, False, False)
+            if not self.has(model):
+                self.append(model, 0, manifest, len(manifest))
+        return model
 
     def has(self, sha256: str) -> bool:
-        """The blob is here and sound; checked once, then known."""
+        """Whole, and not known to be damaged."""
         with self._lock:
-            if sha256 in self._manifests:
-                return True
-            slot = self._slots.get(sha256)
-            if slot is None:
-                return False
-            if sha256 in self._checked:
-                return slot.path.exists()
-            if _sha256_of(slot) == sha256:
-                self._checked.add(sha256)
-                return True
-            self._forget(sha256, slot)
-            return False
+            return sha256 in self._blobs or sha256 in self._files
 
     def size(self, sha256: str) -> int:
-        """Bytes of a blob that is here; KeyError where it is not."""
-        with self._lock:
-            if sha256 in self._manifests:
-                return len(self._manifests[sha256])
-            return self._slots[sha256].size_bytes
+        """Bytes of a blob; ModelError where it is not here."""
+        return self._find(sha256).nbytes
 
-    def read(self, sha256: str, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
-        """Bytes of a blob from an offset on; ModelError where it is not here."""
-        if not self.has(sha256):
-            raise ModelError(f"no blob {sha256[:12]} here")
-        with self._lock:
-            if sha256 in self._manifests:
-                end = None if length_bytes is None else offset_bytes + length_bytes
-                return self._manifests[sha256][offset_bytes:end]
-            slot = self._slots[sha256]
-        left = max(0, slot.size_bytes - offset_bytes)
-        with slot.path.open("rb") as file:
-            file.seek(slot.offset_bytes + offset_bytes)
-            return file.read(left if length_bytes is None else min(length_bytes, left))
+    def read(self, sha256: str, offset: int = 0, length: int | None = None) -> memoryview:
+        """Some bytes of a blob, read-only; fewer at its end. ModelError where it is not here."""
+        whole = self._map(sha256)
+        return whole[offset:] if length is None else whole[offset : offset + length]
 
     def array(self, weight: Weight) -> Array:
-        """A weight as a read-only array over the file; ModelError where it is not here."""
-        if not self.has(weight.sha256):
-            raise ModelError(f"weight {weight.name} is not here, or its file was changed")
-        slot = self._slots[weight.sha256]
-        dtype = np.dtype(weight.dtype).newbyteorder("<")
-        if slot.size_bytes != weight.nbytes:
-            raise ModelError(f"weight {weight.name} has {slot.size_bytes} bytes")
-        if not slot.size_bytes:
-            return np.zeros(weight.shape, dtype)
-        with contextlib.suppress(OSError):
-            os.utime(slot.path)
-        return np.memmap(slot.path, dtype, "r", slot.offset_bytes, weight.shape)
+        """A weight, read-only, mapped from disk. ModelError where it is not here."""
+        return modelfile.array_of(self._map(weight.sha256), weight)
 
-    def append(
-        self, sha256: str, offset_bytes: int, raw: bytes, total_bytes: int
-    ) -> tuple[int, bool, bool]:
-        """Add a piece: (bytes so far, complete, sound). A piece that does not fit is left out."""
-        path = self._partial / sha256
+    def append(self, sha256: str, offset: int, raw: bytes, total: int) -> tuple[int, bool, bool]:
+        """Put a piece behind what is there: (bytes stored so far, complete, verified).
+
+        A piece that does not begin where the last one ended changes nothing. A blob that is
+        complete and has another sha256 is dropped.
+        """
         with self._lock:
-            have = path.stat().st_size if path.exists() else 0
-            if offset_bytes == 0 and have:
-                path.unlink()
-                have = 0
-            if offset_bytes != have or total_bytes > PARTIAL_BYTES_MAX:
-                return have, False, False
-            with path.open("ab") as file:
+            if self.has(sha256):
+                return self.size(sha256), True, True
+            if not 0 < total <= min(BLOB_BYTES_MAX, self._bytes_max or BLOB_BYTES_MAX):
+                raise ModelError(f"a blob of {total} bytes is above store_bytes_max")
+            partial = self._partial(sha256, total)
+            if offset != partial.stored or partial.total != total:
+                return partial.stored, False, False
+            with partial.path.open("ab") as file:
                 file.write(raw)
-            have += len(raw)
-            if have < total_bytes:
-                return have, False, False
-            return have, True, self._finish(sha256, path, have)
+            partial.sha.update(raw)
+            partial.stored += len(raw)
+            if partial.stored < total:
+                return partial.stored, False, False
+            return total, True, self._complete(sha256, partial)
 
-    def _finish(self, sha256: str, path: Path, size_bytes: int) -> bool:
-        """The last piece came: keep the blob if its sha256 is right."""
-        if _sha256_of(Slot(path, 0, size_bytes)) != sha256:
-            path.unlink()
+    def _partial(self, sha256: str, total: int) -> _Partial:
+        partial = self._partials.get(sha256)
+        if partial is None:
+            while len(self._partials) >= PARTIALS_MAX:
+                self._partials.popitem(last=False)[1].path.unlink(missing_ok=True)
+            path = self._folder / f"{sha256}.part"
+            path.unlink(missing_ok=True)
+            partial = self._partials[sha256] = _Partial(path, total, 0, hashlib.sha256())
+        self._partials.move_to_end(sha256)
+        return partial
+
+    def _complete(self, sha256: str, partial: _Partial) -> bool:
+        del self._partials[sha256]
+        if partial.stored != partial.total or partial.sha.hexdigest() != sha256:
+            _log.warning("blob %s came with other bytes and was dropped", sha256[:12])
+            partial.path.unlink(missing_ok=True)
             return False
-        self._make_room(size_bytes)
-        target = self._blobs / sha256
-        path.replace(target)
-        self._slots[sha256] = Slot(target, 0, size_bytes)
-        self._checked.add(sha256)
+        path = self._folder / sha256
+        partial.path.replace(path)
+        self._blobs[sha256] = _Blob(path, 0, partial.total, True, True)
+        self._make_room(keep=sha256)
         return True
 
-    def _make_room(self, size_bytes: int) -> None:
-        """Let the longest unused blobs go."""
-        held = sorted(self._blobs.iterdir(), key=lambda path: path.stat().st_mtime)
-        total = sum(path.stat().st_size for path in held) + size_bytes
-        for path in held:
-            if total <= self._bytes_max:
+    def _make_room(self, keep: str) -> None:
+        held = sum(blob.nbytes for blob in self._blobs.values())
+        for sha256 in list(self._blobs):
+            if held <= self._bytes_max or sha256 == keep:
                 return
-            total -= path.stat().st_size
-            self._forget(path.name, self._slots[path.name])
+            # Arrays mapped from it live on: the file goes once the last of them has gone.
+            held -= self._blobs[sha256].nbytes
+            self._remove(sha256)
 
-    def _forget(self, sha256: str, slot: Slot) -> None:
-        self._slots.pop(sha256, None)
-        self._checked.discard(sha256)
-        if slot.path.parent == self._blobs:
-            slot.path.unlink(missing_ok=True)
+    def _find(self, sha256: str) -> _Blob:
+        with self._lock:
+            blob = self._files.get(sha256) or self._blobs.get(sha256)
+            if blob is None:
+                raise ModelError(f"blob {sha256[:12]} is not in the store")
+            if blob.owned:
+                self._blobs.move_to_end(sha256)
+            return blob
+
+    def _map(self, sha256: str) -> memoryview:
+        blob = self._find(sha256)
+        try:
+            whole = _mapped(blob)
+            if not blob.verified:
+                blob.verified = hashlib.sha256(whole).hexdigest() == sha256
+                if blob.owned:
+                    now_s = time.time()
+                    os.utime(blob.path, (now_s, now_s))
+        except (OSError, ValueError) as error:
+            self._remove(sha256)
+            raise ModelError(f"cannot read blob {sha256[:12]} of {blob.path}: {error}") from error
+        if not blob.verified:
+            self._remove(sha256)
+            raise ModelError(f"{blob.path} is damaged (blob {sha256[:12]}): fetch it again")
+        return whole
+
+    def _remove(self, sha256: str) -> None:
+        with self._lock:
+            self._files.pop(sha256, None)
+            blob = self._blobs.pop(sha256, None)
+            if blob is not None:
+                blob.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        os.close(self._guard)
 
 
-def next_session(folder: Path) -> int:
-    """A session number above every earlier one of this folder; the clock only helps."""
-    path = folder / "session"
+def next_session(state_dir: Path) -> int:
+    """A session number above every earlier one of this folder, also when the clock went back."""
+    file = state_dir / "session"
     try:
-        last = int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
+        last = int(file.read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
         last = 0
     session = max(last + 1, time.time_ns() // 1_000_000)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(str(session), encoding="ascii")
-    fresh.replace(path)
+    state_dir.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".new")
+    with temporary.open("w", encoding="ascii") as out:
+        out.write(f"{session}\n")
+        out.flush()
+        os.fsync(out.fileno())
+    temporary.replace(file)
     return session
 
 
-def _sha256_of(slot: Slot) -> str:
-    """Of the slot's bytes; empty where they cannot be read."""
-    found, left = hashlib.sha256(), slot.size_bytes
+def _mapped(blob: _Blob) -> memoryview:
+    if blob.nbytes == 0:
+        return memoryview(b"")
+    start = blob.offset - blob.offset % mmap.ALLOCATIONGRANULARITY
+    skipped = blob.offset - start
+    with blob.path.open("rb") as file:
+        pages = mmap.mmap(
+            file.fileno(), skipped + blob.nbytes, access=mmap.ACCESS_READ, offset=start
+        )
+    return memoryview(pages)[skipped:]
+
+
+def _lock_folder(state_dir: Path) -> int:
+    handle = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        with slot.path.open("rb") as file:
-            file.seek(slot.offset_bytes)
-            while left and (piece := file.read(min(left, _READ_BYTES))):
-                found.update(piece)
-                left -= len(piece)
-    except OSError:
-        return ""
-    return found.hexdigest() if not left else ""
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise UsageError(
+            f"another node uses {state_dir}: give each node of this machine its own --state-dir"
+        ) from error
+    return handle
+
+
+def _is_digest(name: str) -> bool:
+    return len(name) == 64 and set(name) <= set("0123456789abcdef")
