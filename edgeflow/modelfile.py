@@ -53,8 +53,8 @@ class _Slot(Struct, frozen=True, forbid_unknown_fields=True):
 
 def array_sha256(array: Array) -> str:
     """sha256 of an array's bytes in C order, little endian."""
-    little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
-    return hashlib.sha256(little.tobytes() if little.ndim == 0 else little.data).hexdigest()
+    little: Array = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    return hashlib.sha256(little.reshape(-1).data).hexdigest()
 
 
 def save(graph: Graph, path: str | os.PathLike[str]) -> str:
@@ -88,7 +88,7 @@ def _checked(graph: Graph, weight: Weight) -> Array:
         )
     if array_sha256(array) != weight.sha256:
         raise ModelError(f"weight {weight.name} changed since the export; export the model again")
-    return np.ascontiguousarray(array)
+    return np.asarray(array, order="C")
 
 
 def load(path: str | os.PathLike[str]) -> Graph:

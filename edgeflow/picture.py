@@ -61,6 +61,7 @@ def read_picture(path: str | os.PathLike[str], recipe: Recipe) -> NDArray[np.uin
     """
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
                 return _tensor(picture, recipe)
