@@ -27,7 +27,7 @@ import numpy as np
 
 from edgeflow.config import NodeConfig
 from edgeflow.errors import BrokerError, DeployError, EdgeflowError, FrameError, UsageError
-from edgeflow.events import Publish, Wanted
+from edgeflow.events import Wanted
 from edgeflow.graph import Array, Graph
 from edgeflow.io.loop import Answer
 from edgeflow.io.settings import tier_named
@@ -235,8 +235,8 @@ class Flow:
 
     def snapshot(self) -> Snapshot:
         """Nodes, leader, deployments and links, as this node sees them now."""
-        now_s = time.monotonic
-        return self.ask(lambda core: take(core, now_s()))
+        seen: Snapshot = self.ask(lambda core: take(core, time.monotonic()))
+        return seen
 
     def notices(self) -> list[str]:
         """The last sentences about deployments, oldest first."""
@@ -245,9 +245,8 @@ class Flow:
     def request(self, node: str, verb: str, timeout_s: float = 5.0) -> dict[str, str]:
         """Ask a node over MQTT; its answer's data. EdgeflowError where it refuses or is silent."""
         number = f"{self.name}-{time.time_ns()}"
-        self.service.inbox.put(
-            lambda: self.service.mqtt.publish(Publish(Request(node, verb, number)).message)
-        )
+        if not self.service.mqtt.publish(Request(node, verb, number)):
+            raise BrokerError(self.service.mqtt.problem)
         until_s = time.monotonic() + timeout_s
         while time.monotonic() < until_s:
             response = self.service.responses.get(number)
@@ -256,7 +255,9 @@ class Flow:
             if response is not None:
                 raise UsageError(f"{node} refused {verb}: {response.error}")
             time.sleep(POLL_S)
-        raise EdgeflowError(f"{node} did not answer {verb} within {timeout_s:.0f} s; is it running?")
+        raise EdgeflowError(
+            f"{node} did not answer {verb} within {timeout_s:.0f} s; is it running?"
+        )
 
     def ask(self, question: Any) -> Any:
         """Run a function of the NodeCore in the loop's thread, and return what it says."""
@@ -345,15 +346,13 @@ def connect(
     thread = Thread(target=run, name=f"edgeflow-{name}", daemon=True)
     thread.start()
     flow = Flow(service, thread, failure)
-    until_s = time.monotonic() + CONNECT_S
-    while not flow.ask(lambda core: core.parts.membership.connected):
-        if time.monotonic() > until_s:
-            problem = service.mqtt.problem or f"nobody answers at {', '.join(config.brokers)}"
-            service.loop.ask(lambda core: service.loop.halt())
-            thread.join(ANSWER_S)
-            service.clean_up()
-            raise BrokerError(problem)
-        time.sleep(POLL_S)
+    try:
+        service.mqtt.wait_up(CONNECT_S)
+    except BrokerError:
+        service.inbox.put(service.loop.halt)
+        thread.join(ANSWER_S)
+        service.clean_up()
+        raise
     return flow
 
 

@@ -7,9 +7,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import shutil
 import signal
 import tempfile
@@ -19,21 +17,19 @@ from threading import Event as Flag
 from threading import Thread
 from types import FrameType
 
-from msgspec.structs import replace
-
 from edgeflow.config import NodeConfig
 from edgeflow.errors import UsageError
-from edgeflow.events import Calibrated, Event, Heard
-from edgeflow.executors import engines
+from edgeflow.events import BrokerDown, BrokerUp, Calibrated, Cleared, Event, Heard
+from edgeflow.executors import engines, has_cuda
 from edgeflow.graph import Graph
 from edgeflow.io.calibrate import calibrate
 from edgeflow.io.engine import Engine
 from edgeflow.io.inbox import Inbox
-from edgeflow.io.keys import load_key
+from edgeflow.io.keys import load_keys
 from edgeflow.io.links import Links
 from edgeflow.io.loop import Loop
 from edgeflow.io.mqtt import Mqtt
-from edgeflow.io.probe import describe, sample
+from edgeflow.io.probe import describe, sample, usable_cores
 from edgeflow.io.store import Store, next_session
 from edgeflow.manifest import decode
 from edgeflow.messages import Caps, Notice, Rates, Response
@@ -55,7 +51,7 @@ class Service:
     def __init__(self, config: NodeConfig) -> None:
         self.config = config
         self.device = _device(config.compute)
-        self.threads = config.threads or os.cpu_count() or 1
+        self.threads = config.threads or usable_cores()
         self._temporary = not config.state_dir
         folder = config.state_dir or tempfile.mkdtemp(prefix="edgeflow-")
         self.state_dir = Path(folder).expanduser()
@@ -63,6 +59,7 @@ class Service:
         self.notices: deque[str] = deque(maxlen=NOTICES_KEPT)
         self.responses: OrderedDict[str, Response] = OrderedDict()
         self.inbox = Inbox()
+        self.store: Store | None = None
         self._stopped = Flag()
         try:
             self._compose(config)
@@ -73,27 +70,36 @@ class Service:
     def _compose(self, config: NodeConfig) -> None:
         session = next_session(self.state_dir)
         self.store = Store(self.state_dir, config.store_bytes_max)
-        keys = load_key(Path(config.key_file).expanduser()) if config.key_file else None
+        keys = load_keys(Path(config.key_file).expanduser()) if config.key_file else None
         self.links = Links(node=config.name, session=session, config=config, identity=keys)
         self.core = NodeCore(self._caps(session))
-        self.mqtt = Mqtt(config, session, self.inbox)
+        self.mqtt = Mqtt(config, session, self._give)
         self.engine = Engine(config, self.store, self.inbox.put, self.threads, self.device)
-        self.loop = Loop(
-            self.core, self.inbox, self.links, self.mqtt, self.engine, self.store
-        )
+        self.loop = Loop(self.core, self.inbox, self.links, self.mqtt, self.engine, self.store)
         self.loop.on_event = self._watch
         self.mqtt.start()
         self.engine.errands.do(self._calibrate)
         Thread(target=self._sample, name="edgeflow-probe", daemon=True).start()
 
+    def _give(self, event: BrokerUp | BrokerDown | Heard | Cleared) -> None:
+        """What the broker's thread has: its coming and going must arrive, messages may be lost."""
+        if isinstance(event, BrokerUp | BrokerDown):
+            self.inbox.put(event)
+        else:
+            self.inbox.offer(event)
+
     def add_model(self, path: Path) -> tuple[str, Graph]:
         """Serve a model file's manifest and weights from here on; its digest and graph."""
+        assert self.store is not None
         digest = self.store.add_model(path)
         return digest, decode(bytes(self.store.read(digest)))
 
     def clean_up(self) -> None:
         """Stop what still runs; remove a temporary state."""
         self._stopped.set()
+        if self.store is not None:
+            self.store.close()
+            self.store = None
         if self._temporary:
             shutil.rmtree(self.state_dir, ignore_errors=True)
 
@@ -198,8 +204,6 @@ def _device(compute: str) -> str:
         )
     if compute == "cpu":
         return "cpu"
-    from edgeflow.executors.torch import has_cuda
-
     if has_cuda():
         return "cuda"
     if compute == "cuda":

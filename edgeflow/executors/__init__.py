@@ -34,6 +34,15 @@ def engines() -> tuple[str, ...]:
     return ("torch",) if importlib.util.find_spec("torch") is not None else ()
 
 
+def has_cuda() -> bool:
+    """torch is here and sees a GPU."""
+    if "torch" not in engines():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def build(
     graph: Graph,
     layers: Sequence[str],

@@ -44,7 +44,9 @@ Keep = Callable[[Mapping[str, Array]], int]
 class Engine:
     """Everything slow that has to do with models."""
 
-    def __init__(self, config: NodeConfig, store: Store, say: Say, threads: int, device: str) -> None:
+    def __init__(
+        self, config: NodeConfig, store: Store, say: Say, threads: int, device: str
+    ) -> None:
         self.store, self.say = store, say
         self.threads, self.device = threads, device
         self.factor = config.emulate.compute_factor

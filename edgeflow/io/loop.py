@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -27,12 +28,12 @@ from edgeflow.events import (
     Asked,
     BuildSegment,
     CheckBlobs,
+    ChunkStored,
     CloseLink,
     Deliver,
     DropSegment,
     Event,
     LoadManifest,
-    ManifestFailed,
     OpenLink,
     Publish,
     Release,
@@ -46,10 +47,9 @@ from edgeflow.events import (
     Tell,
     Tensors,
     Tick,
-    ChunkStored,
 )
 from edgeflow.graph import Array
-from edgeflow.io.arrivals import Arrived, Arrival, Chunk
+from edgeflow.io.arrivals import Arrival, Arrived, Chunk
 from edgeflow.io.engine import Engine
 from edgeflow.io.inbox import Inbox
 from edgeflow.io.links import Links
@@ -93,10 +93,10 @@ class Loop:
         self._waiting: dict[int, Callable[[Answer], None]] = {}
         self._is_running = True
         self._do: dict[type[Any], Callable[[Any], None]] = {
-            Publish: lambda effect: self.mqtt.publish(effect.message),
+            Publish: lambda effect: _ignore(self.mqtt.publish(effect.message)),
             OpenLink: self._open,
             CloseLink: lambda effect: self.links.close_peer(effect.peer),
-            SendSignal: lambda effect: self.links.send_signal(effect.peer, effect.message),
+            SendSignal: lambda effect: _ignore(self.links.send_signal(effect.peer, effect.message)),
             SendTensors: self._send_tensors,
             SendProbe: self._send_probe,
             SendChunk: self._send_chunk,
@@ -105,7 +105,7 @@ class Loop:
             BuildSegment: self.engine.build,
             DropSegment: lambda effect: self.engine.drop(effect.key),
             RunSegment: self._run_segment,
-            Release: lambda effect: self._bundles.pop(effect.bundle),
+            Release: self._release,
             Deliver: self._deliver,
             Tell: lambda effect: log.info("%s", effect.sentence),
             Stop: lambda _: self.halt(),
@@ -163,7 +163,7 @@ class Loop:
             while self._is_running:
                 now_s = time.monotonic()
                 due_s = min(tick_s, self.links.due_s())
-                poller.poll(max(0.0, due_s - now_s) * 1000)
+                poller.poll(math.ceil(max(0.0, due_s - now_s) * 1000))
                 self._receive()
                 if time.monotonic() >= tick_s:
                     tick_s = time.monotonic() + TICK_S
@@ -221,6 +221,9 @@ class Loop:
 
     # --- effects -----------------------------------------------------------------------------------
 
+    def _release(self, effect: Release) -> None:
+        del self._bundles[effect.bundle]
+
     def _open(self, effect: OpenLink) -> None:
         self.links.open(
             effect.peer, effect.session, effect.endpoints, effect.public_key, effect.tier
@@ -228,7 +231,9 @@ class Loop:
 
     def _send_tensors(self, effect: SendTensors) -> None:
         names = [head.name for head in effect.message.tensors]
-        bundles = effect.bundles if len(effect.bundles) == len(names) else effect.bundles * len(names)
+        bundles = (
+            effect.bundles if len(effect.bundles) == len(names) else effect.bundles * len(names)
+        )
         arrays = {
             name: self._bundles[bundle][name]
             for name, bundle in zip(names, bundles, strict=len(effect.bundles) != 1)
