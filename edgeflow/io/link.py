@@ -39,7 +39,7 @@ HELLO_S = 0.25
 RETRY_S = (0.1, 2.0)
 """Pause between two rounds through a peer's endpoints: doubles from the first to the second."""
 OUTBOX_BYTES = 1 << 28
-"""Held for one link while its rate is emulated or the peer is slow; what comes on top is refused."""
+"""Held for one link while its rate is emulated or the peer is slow; more than that is refused."""
 OUTBOX_MESSAGES = 4096
 EARLY_MAX = 16
 

@@ -10,7 +10,7 @@ its connection's routing id alone; what a message claims about its sender is com
     links = Links(node="edge-1", session=7, config=config, identity=load_keys(path) or None)
     links.register(poller)
     while True:
-        poller.poll(max(0, links.due_s() - now) * 1000)
+        poller.poll(max(0, links.due_s(now) - now) * 1000)
         for arrival in links.receive(now): ...            # edgeflow.io.arrivals
 
 Invariant: LinkUp and LinkDown of a session alternate; messages of a session come between them.
@@ -18,43 +18,36 @@ Invariant: LinkUp and LinkDown of a session alternate; messages of a session com
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
+import socket
 from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
+import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from edgeflow.codec import Buffer, encode_signal, encode_tensors
+from edgeflow.codec import RAW, encode_tensors
 from edgeflow.config import NodeConfig
-from edgeflow.events import LinkDown, LinkUp
-from edgeflow.io.addresses import announced_hosts, bind_host
+from edgeflow.errors import NetworkError
+from edgeflow.io.addresses import EVERYWHERE, announced_hosts, bind_host
 from edgeflow.io.arrivals import Arrival
 from edgeflow.io.doors import Doors
-from edgeflow.io.gate import Gate
+from edgeflow.io.exchange import FULL_RETRY_S, Exchange
 from edgeflow.io.keys import Keys
 from edgeflow.io.lanes import Context, Lane, is_loopback
-from edgeflow.io.link import Accepted, Dialled, Link, LinkGoneError, Waiting
-from edgeflow.io.pacing import Pacing
-from edgeflow.io.receipts import Receipts
+from edgeflow.io.link import Accepted, Dialled, LinkGoneError
 from edgeflow.io.reception import Reception
-from edgeflow.io.watch import Watch
 from edgeflow.io.zap import Zap
 from edgeflow.messages import (
+    BlobChunk,
     Endpoint,
     Hello,
     LinkReport,
-    Receipt,
+    ProbeData,
     SignalMessage,
     TensorMessage,
-    Welcome,
 )
-
-FULL_RETRY_S = 0.002
-"""After ZeroMQ took no more for a peer."""
-_log = logging.getLogger("edgeflow.links")
 
 
 class Links:
@@ -73,34 +66,25 @@ class Links:
         context: Context | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self.me = Hello(node, session)
-        self.counters: Counter[str] = Counter()
-        """What was refused or dropped, by reason."""
         self.public_key = identity.public if identity else ""
-        self.gate = Gate()
-        self.receipts = Receipts(is_shared=config.emulate.mbps > 0)
-        self._links: dict[str, Link] = {}
-        self._events: list[Arrival] = []
-        self._sent_bytes: dict[str, int] = {}
-        self._samples: Counter[str] = Counter()
-        self._serial = 0
         self._insecure = config.insecure
         self._keys = identity
-        self._clock = clock
-        self._pacing = Pacing(config.emulate)
-        self._full_until_s = 0.0
-        host = bind_host(config, identity is not None)
         self._owns_context = context is None
         self._context = context or zmq.Context()
-        self.watch = Watch()
-        self.zap = Zap(self._context, identity) if identity else None
-        self.doors = self._listen(host, config) if config.reachable else None
-        self.endpoints = self._announced(host, config)
-        if self.zap:
-            self.watch.add(self.zap.socket)
-        if self.doors:
-            self.watch.add(*self.doors.sockets.values(), *self.doors.monitors.values())
-        self._reception = Reception(self)
+        host = bind_host(config, identity is not None)
+        try:
+            doors = _listen(self._context, host, config, identity)
+        except NetworkError:
+            self._end_context()
+            raise
+        zap = Zap(self._context, identity) if identity and doors else None
+        self._exchange = Exchange(Hello(node, session), config.emulate, clock, doors, zap)
+        self._reception = Reception(self._exchange)
+        self.counters = self._exchange.counters
+        """What was refused or dropped, by reason."""
+        self.endpoints = _announced(doors, host, config)
+        """What to announce, best first."""
+        self._serial = 0
 
     # --- what the core asks for -------------------------------------------------------------------
 
@@ -118,7 +102,7 @@ class Links:
         addresses off this machine where those are not allowed, nothing is opened.
         """
         allowed = tuple(end for end in endpoints if self._may_dial(end))
-        found = self._links.get(peer)
+        found = self._exchange.links.get(peer)
         if found and found.session == session:
             if isinstance(found, Dialled) and allowed:
                 found.endpoints = allowed
@@ -127,32 +111,33 @@ class Links:
                 return
         self.close_peer(peer)
         if public_key != self.public_key:
-            self.refuse("foreign key", f"{peer} has another cluster key: copy the key file to it")
+            self._exchange.refuse(
+                "foreign key", f"{peer} has another cluster key: copy the key file to it"
+            )
         elif endpoints and not allowed:
-            self.refuse(
+            self._exchange.refuse(
                 "off this machine",
                 f"{peer} is on another machine: links there need a cluster key"
                 " (`edgeflow key new FILE`) or --insecure",
             )
         elif allowed:
-            self._links[peer] = Dialled(self.me, peer, session, tier, allowed)
-        elif self.doors:
-            self._links[peer] = Accepted(peer, session, tier, self.doors.sockets)
-            self.admit(peer)
-        self.pump(self._clock())
+            self._exchange.links[peer] = Dialled(self._exchange.me, peer, session, tier, allowed)
+        elif self._exchange.doors:
+            self._exchange.links[peer] = Accepted(peer, session, tier, self._exchange.doors.sockets)
+            self._exchange.admit(peer)
+        self.pump(self._exchange.clock())
 
     def close_peer(self, peer: str) -> None:
         """Forget a peer."""
-        if found := self._links.pop(peer, None):
-            self.drop(found)
+        if found := self._exchange.links.pop(peer, None):
+            self._exchange.drop(found)
 
     def send_signal(self, peer: str, message: SignalMessage) -> bool:
         """Whether it was handed over; what the link's loss or the peer swallows is not noticed."""
-        link = self._links.get(peer)
+        link = self._exchange.links.get(peer)
         if link is None or not link.is_up:
             return False
-        part = encode_signal(message)
-        return self._send(link, Lane.SIGNALS, [part], len(part))
+        return self._exchange.signal(link, message)
 
     def send_tensors(
         self, peer: str, message: TensorMessage, arrays: Mapping[str, NDArray[Any]]
@@ -162,26 +147,36 @@ class Links:
         Large arrays are sent from where they are: do not write to them any more. CodecError where
         an array does not agree with its header.
         """
-        link = self._links.get(peer)
+        link = self._exchange.links.get(peer)
         if link is None or not link.is_up:
             return False
         parts = encode_tensors(message, arrays)
         size_bytes = sum(map(len, parts))
         self._serial += 1
-        self.receipts.sent(peer, self._serial, size_bytes, self._clock())
-        return self._send(link, Lane.TENSORS, [self._serial.to_bytes(8, "big"), *parts], size_bytes)
+        self._exchange.receipts.sent(peer, self._serial, size_bytes, self._exchange.clock())
+        return self._exchange.send(
+            link, Lane.TENSORS, [self._serial.to_bytes(8, "big"), *parts], size_bytes
+        )
+
+    def send_raw(self, peer: str, message: BlobChunk | ProbeData, raw: bytes | memoryview) -> bool:
+        """The same with bytes: a piece of a blob, or a probe."""
+        return self.send_tensors(peer, message, {RAW: np.frombuffer(raw, dtype=np.uint8)})
 
     def is_up(self, peer: str) -> bool:
         """Both lanes to this peer are proven."""
-        link = self._links.get(peer)
+        link = self._exchange.links.get(peer)
         return link is not None and link.is_up
 
     def report(self) -> dict[str, LinkReport]:
         """Bytes sent to each peer so far; rates are estimated elsewhere."""
-        names = sorted(self._links.keys() | self._sent_bytes.keys())
+        names = sorted(self._exchange.links.keys() | self._exchange.sent_bytes.keys())
         return {
             name: LinkReport(
-                self.is_up(name), 0.0, 0.0, self._sent_bytes.get(name, 0), self._samples[name]
+                self.is_up(name),
+                0.0,
+                0.0,
+                self._exchange.sent_bytes[name],
+                self._exchange.samples[name],
             )
             for name in names
         }
@@ -190,160 +185,81 @@ class Links:
 
     def register(self, poller: zmq.Poller) -> None:
         """Keep our sockets in this poller, as they come and go."""
-        self.watch.register(poller)
+        self._exchange.watch.register(poller)
 
     def receive(self, now_s: float) -> list[Arrival]:
         """What came: at most some 100 signals and 16 tensor messages, fair between peers."""
         self._reception.drain(now_s)
-        self.counters["cut off"] += self.gate.check(now_s)
+        self.counters["cut off"] += self._exchange.gate.check(now_s)
         self.pump(now_s)
-        events, self._events = self._events, []
+        events, self._exchange.events = self._exchange.events, []
         return events
 
-    def due_s(self) -> float:
+    def due_s(self, now_s: float) -> float:
         """When `receive` must be called at the latest, on the clock of `now_s`."""
-        if self._events:
-            return 0.0
-        due_s = self.gate.due_s()
-        for link in self._links.values():
+        if self._exchange.events:
+            return now_s
+        due_s = self._exchange.gate.due_s()
+        for link in self._exchange.links.values():
             if isinstance(link, Dialled) and not link.is_up:
                 due_s = min(due_s, link.due_s)
-            due_s = min(due_s, max(link.leaves_s(), self._full_until_s))
+            due_s = min(due_s, max(link.leaves_s(), self._exchange.full_until_s))
         return due_s
 
     def pump(self, now_s: float) -> None:
         """Send what was held and may leave by now; go on dialling."""
-        for link in list(self._links.values()):
+        for link in list(self._exchange.links.values()):
             try:
-                if now_s >= self._full_until_s and not link.flush(now_s):
-                    self._full_until_s = now_s + FULL_RETRY_S
+                if now_s >= self._exchange.full_until_s and not link.flush(now_s):
+                    self._exchange.full_until_s = now_s + FULL_RETRY_S
                 if isinstance(link, Dialled) and not link.is_up and now_s >= link.due_s:
                     self._dial(link, now_s)
             except LinkGoneError:
-                self.drop(link)
+                self._exchange.drop(link)
 
     def close(self) -> None:
         """Close every socket; what was not sent yet is dropped."""
-        for peer in list(self._links):
+        for peer in list(self._exchange.links):
             self.close_peer(peer)
-        if self.doors:
-            self.doors.close()
-        if self.zap:
-            self.zap.socket.close(linger=0)
-        self.watch.clear()
+        if self._exchange.doors:
+            self._exchange.doors.close()
+        if self._exchange.zap:
+            self._exchange.zap.socket.close(linger=0)
+        self._exchange.watch.clear()
+        self._end_context()
+
+    def _end_context(self) -> None:
         if self._owns_context:
             self._context.destroy(linger=0)
 
-    # --- for the receiving side -------------------------------------------------------------------
-
-    def links(self) -> list[Link]:
-        """All that are open, up or not."""
-        return list(self._links.values())
-
-    def emit(self, event: Arrival) -> None:
-        """The next `receive` returns it."""
-        self._events.append(event)
-
-    def refuse(self, reason: str, sentence: str) -> None:
-        """Count, and say so the 1st, 10th, 100th … time."""
-        self.counters[reason] += 1
-        if str(self.counters[reason]).strip("0") == "1":
-            _log.warning("%s (%s, %d so far)", sentence, reason, self.counters[reason])
-
-    def receipted(self, link: Link, receipt: Receipt, now_s: float) -> None:
-        """One of our tensor messages arrived."""
-        if event := self.receipts.came(link.peer, receipt, now_s):
-            self._samples[link.peer] += 1
-            self.emit(event)
-
-    def came_up(self, link: Link) -> None:
-        """Both lanes are proven."""
-        link.is_up = True
-        for descriptor in link.descriptors.values():
-            self.gate.proved(descriptor)
-        self.emit(LinkUp(link.peer, link.session))
-
-    def admit(self, peer: str) -> None:
-        """Welcome a peer that we accept, if it has knocked on both lanes."""
-        link = self._links.get(peer)
-        if not (isinstance(link, Accepted) and self.doors):
-            return
-        knock = self.doors.take(peer, link.session)
-        if knock is None:
-            return
-        self.drop(link)
-        link.attempt = knock.attempt
-        link.routing_ids = dict.fromkeys(Lane, knock.routing_id)
-        link.descriptors = knock.descriptors
-        try:
-            for lane in Lane:
-                self.welcome(link, lane)
-        except LinkGoneError:
-            link.fall()
-        else:
-            self.came_up(link)
-
-    def welcome(self, link: Link, lane: Lane) -> None:
-        """Answer a Hello."""
-        link.transmit(lane, [encode_signal(Welcome(self.me.node, self.me.session))])
-
-    def drop(self, link: Link) -> None:
-        """The link is down: end its connections. Whoever dials it dials again."""
-        was_up = link.is_up
-        if isinstance(link, Dialled):
-            self.watch.remove(*link.sockets.values(), *link.monitors.values())
-            link.stop(self.gate, self._clock())
-        else:
-            for descriptor in link.descriptors.values():
-                self.gate.cut(descriptor)
-            link.fall()
-        self._pacing.forget(link.peer)
-        self.receipts.forget(link.peer)
-        if was_up:
-            self.emit(LinkDown(link.peer, link.session))
-
-    # --- within -----------------------------------------------------------------------------------
-
-    def _send(self, link: Link, lane: Lane, parts: list[Buffer], size_bytes: int) -> bool:
-        now_s = self._clock()
-        waits = lane is Lane.TENSORS
-        leaves_s = self._pacing.leaves_s(link.peer, link.tier, size_bytes, now_s, waits=waits)
-        try:
-            direct = leaves_s <= now_s and not link.outboxes[lane]
-            taken = direct and link.transmit(lane, parts)
-        except LinkGoneError:
-            self.drop(link)
-            return False
-        if not taken and not link.hold(lane, Waiting(leaves_s, parts, size_bytes)):
-            self.counters["outbox full"] += 1
-            return False
-        if direct and not taken:
-            self._full_until_s = now_s + FULL_RETRY_S
-        self._sent_bytes[link.peer] = self._sent_bytes.get(link.peer, 0) + size_bytes
-        return True
-
     def _dial(self, link: Dialled, now_s: float) -> None:
         if link.sockets and now_s >= link.give_up_s:
-            self.drop(link)
+            self._exchange.drop(link)
         elif link.sockets:
             link.greet(now_s)
         else:
             link.start(self._context, self._keys, now_s)
-            self.watch.add(*link.sockets.values(), *link.monitors.values())
+            self._exchange.watch.add(*link.sockets.values(), *link.monitors.values())
 
     def _may_dial(self, endpoint: Endpoint) -> bool:
         return bool(self._keys) or self._insecure or is_loopback(endpoint.host)
 
-    def _listen(self, host: str, config: NodeConfig) -> Doors:
-        ports = {Lane.TENSORS: config.tensors_port, Lane.SIGNALS: config.signals_port}
-        return Doors(self._context, host, ports, self._keys)
 
-    def _announced(self, host: str, config: NodeConfig) -> tuple[Endpoint, ...]:
-        if self.doors is None or config.advertise:
-            return config.advertise if self.doors else ()
-        ports = self.doors.ports()
-        broker = config.brokers[0] if config.brokers else ""
-        return tuple(
-            Endpoint(found, ports[Lane.TENSORS], ports[Lane.SIGNALS])
-            for found in announced_hosts(host, broker)
-        )
+def _listen(context: Context, host: str, config: NodeConfig, keys: Keys | None) -> Doors | None:
+    if not config.reachable:
+        return None
+    ports = {Lane.TENSORS: config.tensors_port, Lane.SIGNALS: config.signals_port}
+    if host == EVERYWHERE and not socket.has_dualstack_ipv6():
+        host = "0.0.0.0"
+    return Doors(context, host, ports, keys)
+
+
+def _announced(doors: Doors | None, host: str, config: NodeConfig) -> tuple[Endpoint, ...]:
+    if doors is None or config.advertise:
+        return config.advertise if doors else ()
+    ports = doors.ports()
+    broker = config.brokers[0] if config.brokers else ""
+    return tuple(
+        Endpoint(found, ports[Lane.TENSORS], ports[Lane.SIGNALS])
+        for found in announced_hosts(host, broker)
+    )

@@ -8,8 +8,6 @@ Invariant: no bytes from the network raise anything in here; what is wrong is co
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -24,12 +22,10 @@ from edgeflow.codec import (
 from edgeflow.events import Signal
 from edgeflow.io.arrivals import Arrived, Chunk
 from edgeflow.io.doors import PARTS_MAX, receive_parts
+from edgeflow.io.exchange import Exchange
 from edgeflow.io.lanes import Lane, RoutingId, Socket
 from edgeflow.io.link import Accepted, Dialled, Link, LinkGoneError
 from edgeflow.messages import BlobChunk, Frame, Hello, ProbeData, Receipt, SignalMessage, Welcome
-
-if TYPE_CHECKING:
-    from edgeflow.io.links import Links
 
 DOOR_MESSAGES = {Lane.SIGNALS: 64, Lane.TENSORS: 8}
 LINK_MESSAGES = {Lane.SIGNALS: 16, Lane.TENSORS: 2}
@@ -38,29 +34,29 @@ _NEVER_UP = (zmq.EVENT_CLOSED, zmq.EVENT_DISCONNECTED)
 
 
 class Reception:
-    """Reads all sockets of `links`."""
+    """Reads all sockets of an exchange."""
 
-    def __init__(self, links: Links) -> None:
-        self._links = links
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
 
     def drain(self, now_s: float) -> None:
         """Read what is there, bounded, signals first."""
-        if self._links.zap and (refused := self._links.zap.answer()):
-            self._links.refuse("wrong key", f"{refused} connection(s) without the cluster key")
+        if self._exchange.zap and (refused := self._exchange.zap.answer()):
+            self._exchange.refuse("wrong key", f"{refused} connection(s) without the cluster key")
         self._watch_doors(now_s)
-        for link in self._links.links():
+        for link in list(self._exchange.links.values()):
             if isinstance(link, Dialled):
                 self._watch_dialled(link, now_s)
         for lane in (Lane.SIGNALS, Lane.TENSORS):
             self._read_door(lane, now_s)
-            for link in self._links.links():
+            for link in list(self._exchange.links.values()):
                 if isinstance(link, Dialled) and link.sockets:
                     self._read_dialled(link, lane, now_s)
 
     # --- connections ------------------------------------------------------------------------------
 
     def _watch_doors(self, now_s: float) -> None:
-        doors, gate = self._links.doors, self._links.gate
+        doors, gate = self._exchange.doors, self._exchange.gate
         if doors is None:
             return
         gone = set()
@@ -75,14 +71,14 @@ class Reception:
                     gone.add(descriptor)
                     self._lost(descriptor)
                 else:
-                    self._links.counters["handshake failed"] += event != zmq.EVENT_CLOSED
+                    self._exchange.counters["handshake failed"] += event != zmq.EVENT_CLOSED
         if gone:
             doors.gone(gone)
 
     def _lost(self, descriptor: int) -> None:
-        for link in self._links.links():
+        for link in list(self._exchange.links.values()):
             if isinstance(link, Accepted) and descriptor in link.descriptors.values():
-                self._links.drop(link)
+                self._exchange.drop(link)
 
     def _watch_dialled(self, link: Dialled, now_s: float) -> None:
         for lane, monitor in list(link.monitors.items()):
@@ -90,18 +86,18 @@ class Reception:
                 event, descriptor = told
                 if event == zmq.EVENT_CONNECTED:
                     link.descriptors[lane] = descriptor
-                    self._links.gate.opened(descriptor, lane, now_s)
+                    self._exchange.gate.opened(descriptor, lane, now_s)
                 elif event in _NEVER_UP:
-                    self._links.drop(link)
+                    self._exchange.drop(link)
                 elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-                    self._links.refuse("key refused", f"{link.peer} refused our cluster key")
+                    self._exchange.refuse("key refused", f"{link.peer} refused our cluster key")
                 else:
-                    self._links.counters["handshake failed"] += 1
+                    self._exchange.counters["handshake failed"] += 1
 
     # --- messages ---------------------------------------------------------------------------------
 
     def _read_door(self, lane: Lane, now_s: float) -> None:
-        doors = self._links.doors
+        doors = self._exchange.doors
         for _ in range(DOOR_MESSAGES[lane] if doors else 0):
             assert doors is not None
             received = receive_parts(doors.sockets[lane])
@@ -111,16 +107,16 @@ class Reception:
             sender = RoutingId.parse(bytes(raw_id))
             link = self._find(sender, lane, raw_id)
             if link is not None:
-                self._links.gate.delivered(descriptor)
+                self._exchange.gate.delivered(descriptor)
                 self._take(link, lane, parts, now_s)
             elif sender is None or not self._knock(sender, lane, descriptor, parts, now_s):
-                self._links.refuse("stranger", f"a stranger on the {lane.name.lower()} port")
-                self._links.gate.cut(descriptor)
+                self._exchange.refuse("stranger", f"a stranger on the {lane.name.lower()} port")
+                self._exchange.gate.cut(descriptor)
 
     def _find(self, sender: RoutingId | None, lane: Lane, raw_id: Buffer) -> Accepted | None:
         if sender is None:
             return None
-        for link in self._links.links():
+        for link in list(self._exchange.links.values()):
             if link.peer == sender.node and isinstance(link, Accepted):
                 return link if link.routing_ids.get(lane) == raw_id else None
         return None
@@ -129,7 +125,7 @@ class Reception:
         self, sender: RoutingId, lane: Lane, descriptor: int, parts: list[Buffer], now_s: float
     ) -> bool:
         """Whether these parts are the Hello that the routing id lets expect, to this session."""
-        doors, me = self._links.doors, self._links.me
+        doors, me = self._exchange.doors, self._exchange.me
         if doors is None or (sender.to_node, sender.to_session) != (me.node, me.session):
             return False
         if self._signal(parts) != Hello(sender.node, sender.session):
@@ -138,7 +134,7 @@ class Reception:
         # this one's.
         self._watch_doors(now_s)
         doors.knocked(lane, sender, descriptor)
-        self._links.admit(sender.node)
+        self._exchange.admit(sender.node)
         return True
 
     def _read_dialled(self, link: Dialled, lane: Lane, now_s: float) -> None:
@@ -149,17 +145,17 @@ class Reception:
                 return
             descriptor, parts = received
             if lane in link.welcomed:
-                self._links.gate.delivered(descriptor)
+                self._exchange.gate.delivered(descriptor)
                 self._take(link, lane, parts, now_s)
             elif self._signal(parts) == Welcome(link.peer, link.session):
                 link.welcomed.add(lane)
                 if len(link.welcomed) == len(Lane):
-                    self._links.came_up(link)
+                    self._exchange.came_up(link)
                     while link.early:
                         self._take(link, *link.early.popleft(), now_s)
             else:
-                self._links.refuse("wrong peer", f"not {link.peer} where it should be")
-                self._links.drop(link)
+                self._exchange.refuse("wrong peer", f"not {link.peer} where it should be")
+                self._exchange.drop(link)
 
     def _signal(self, parts: list[Buffer]) -> SignalMessage | None:
         try:
@@ -180,9 +176,9 @@ class Reception:
             else:
                 raise CodecError(f"a signal of {len(parts)} parts")
         except CodecError as error:
-            self._links.refuse("malformed", f"{link.peer} sent no message of ours: {error}")
+            self._exchange.refuse("malformed", f"{link.peer} sent no message of ours: {error}")
         except LinkGoneError:
-            self._links.drop(link)
+            self._exchange.drop(link)
 
     def _take_signal(self, link: Link, lane: Lane, message: SignalMessage, now_s: float) -> None:
         match message:
@@ -190,16 +186,16 @@ class Reception:
                 if message != Hello(link.peer, link.session):
                     raise CodecError("a Hello in another's name")
                 if isinstance(link, Accepted):
-                    self._links.welcome(link, lane)
+                    self._exchange.welcome(link, lane)
             case Welcome():
                 if message != Welcome(link.peer, link.session):
                     raise CodecError("a Welcome in another's name")
             case _ if lane is Lane.TENSORS:
                 raise CodecError("a signal on the tensors lane")
             case Receipt():
-                self._links.receipted(link, message, now_s)
+                self._exchange.receipted(link, message, now_s)
             case _:
-                self._links.emit(Signal(link.peer, link.session, message))
+                self._exchange.events.append(Signal(link.peer, link.session, message))
 
     def _take_tensors(self, link: Link, parts: list[Buffer]) -> None:
         serial, *rest = parts
@@ -207,19 +203,19 @@ class Reception:
             raise CodecError(f"{len(parts)} parts, a serial of {len(serial)} bytes")
         size_bytes = sum(map(len, rest))
         receipt = Receipt(int.from_bytes(serial, "big"), size_bytes)
-        self._links.send_signal(link.peer, receipt)
+        self._exchange.signal(link, receipt)
         message, arrays = decode_tensors(rest)
         match message:
             case ProbeData():
                 pass
             case BlobChunk():
                 raw = arrays[RAW].view(np.uint8).data
-                self._links.emit(Chunk(link.peer, link.session, message, raw))
+                self._exchange.events.append(Chunk(link.peer, link.session, message, raw))
             case Frame() if message.source == link.peer and message.source_session != link.session:
                 raise CodecError("a frame of another session of its source")
             case _:
                 arrived = Arrived(link.peer, link.session, message, arrays, size_bytes)
-                self._links.emit(arrived)
+                self._exchange.events.append(arrived)
 
 
 def _told(monitor: Socket) -> tuple[int, int] | None:
