@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from edgeflow.cli import status
 from edgeflow.errors import UsageError
 from edgeflow.io import settings
 
@@ -86,7 +88,10 @@ def _run(config: Path | None, overrides: dict[str, Any]) -> None:
     # Late: a command that starts no node has no use for engines and sockets.
     from edgeflow.service import run_node
 
-    run_node(settled)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    code = run_node(settled)
+    if code:
+        sys.exit(code)
 
 
 def parse_emulate(pairs: list[str]) -> dict[str, Any]:
@@ -113,4 +118,6 @@ def register(app: typer.Typer) -> None:
     """Adds `node start`, `node list`, `node drain`."""
     group = typer.Typer(help="Start a node, list them, drain one.", no_args_is_help=True)
     group.command("start", help=START_HELP)(start)
+    group.command("list")(status.list_nodes)
+    group.command("drain")(status.drain)
     app.add_typer(group, name="node")
