@@ -4,6 +4,7 @@
     edgeflow.save(graph, "net.safetensors");  graph = edgeflow.load("net.safetensors")
     edgeflow.run(graph, inputs, placement="conv1..pool2 @a | conv3..fc @b")
     edgeflow.verify(graph)
+    with edgeflow.connect("mqtt://host", name="cam-1") as flow: ...
 
 Names are imported when they are first used: `import edgeflow` alone is quick and needs no engine.
 """
@@ -14,14 +15,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgeflow.api import connect
     from edgeflow.audit import run, verify
     from edgeflow.exporter import export
     from edgeflow.graph import Graph
     from edgeflow.modelfile import load, save
 
-__all__ = ["Graph", "export", "load", "run", "save", "verify"]
+__all__ = ["Graph", "connect", "export", "load", "run", "save", "verify"]
 
 _HOMES = {
+    "connect": "api",
     "Graph": "graph",
     "export": "exporter",
     "load": "modelfile",

@@ -162,7 +162,7 @@ class Loop:
         try:
             while self._is_running:
                 now_s = time.monotonic()
-                due_s = min(tick_s, self.links.due_s())
+                due_s = min(tick_s, self.links.due_s(now_s))
                 poller.poll(math.ceil(max(0.0, due_s - now_s) * 1000))
                 self._receive()
                 if time.monotonic() >= tick_s:
