@@ -128,6 +128,19 @@ _CHOICES: Mapping[tuple[str, str], frozenset[str]] = {
     ("gelu", "approximate"): frozenset({"none", "tanh"}),
     ("pad", "mode"): frozenset({"constant", "reflect", "replicate"}),
 }
+_ANY_DTYPE = frozenset({"identity", "cast", "concat", "reshape", "expand", "permute", "slice"})
+_ANY_NUMBER = _ANY_DTYPE | {
+    "add",
+    "sub",
+    "mul",
+    "maximum",
+    "minimum",
+    "clamp",
+    "pad",
+    "sum",
+    "amax",
+}
+"""Kinds that take integers too. All others are for floats."""
 _RANK4_ONLY = frozenset({"local_response_norm", "channel_shuffle"})
 
 
@@ -196,11 +209,20 @@ def infer(
     constants = {role: _whole_shape(contract) for role, contract in weights.items()}
     if kind in _RANK4_ONLY and len(known[0]) != 4:
         raise ValueError(f"{known[0]} is not (N, C, H, W)")
-    dtypes = {contract.dtype for contract in (*inputs, *weights.values())}
-    if len(dtypes) != 1:
-        raise ValueError(f"mixes dtypes {', '.join(sorted(dtypes))}; a cast is missing")
-    dtype = str(attrs["dtype"]) if kind == "cast" else dtypes.pop()
+    dtype = _common_dtype(kind, (*inputs, *weights.values()))
+    dtype = str(attrs["dtype"]) if kind == "cast" else dtype
     return dtype, KINDS[kind].infer(attrs, known, constants)
+
+
+def _common_dtype(kind: str, operands: Iterable[Contract]) -> str:
+    dtype, *others = sorted({contract.dtype for contract in operands})
+    if others:
+        raise ValueError(f"mixes dtypes {dtype}, {', '.join(others)}; a cast is missing")
+    if dtype == "bool" and kind not in _ANY_DTYPE:
+        raise ValueError("does not take bool; a cast is missing")
+    if not dtype.startswith("float") and kind not in _ANY_NUMBER:
+        raise ValueError(f"takes floats, not {dtype}; a cast is missing")
+    return dtype
 
 
 def _whole_shape(contract: Contract) -> Shape:

@@ -169,6 +169,7 @@ def pool2d(attrs: Attrs, inputs: Sequence[Shape], weights: Mapping[str, Shape]) 
     """A window in each channel; with ceil_mode the last one may hang over, not start in the pad."""
     n, c, *size = _nchw(inputs[0])
     dilation = attrs.get("dilation", (1, 1))
+    _need(attrs.get("divisor_override", 1) != 0, "a divisor of 0")
     out = []
     for x, k, s, p, d in zip(
         size, attrs["kernel"], attrs["stride"], attrs["padding"], dilation, strict=True
@@ -238,9 +239,18 @@ def slice_(attrs: Attrs, inputs: Sequence[Shape], weights: Mapping[str, Shape]) 
 
 
 def pad(attrs: Attrs, inputs: Sequence[Shape], weights: Mapping[str, Shape]) -> Shape:
-    """`before` and `after` each dimension; negative numbers cut off."""
+    """`before` and `after` each dimension; negative numbers cut off.
+
+    With reflect or replicate only rows and columns of (N, C, H, W), and never less.
+    """
     shape, before, after = inputs[0], attrs["before"], attrs["after"]
     _need(len(before) == len(after) == len(shape), f"pads do not fit {shape}")
+    if attrs["mode"] != "constant":
+        inner = len(shape) == 4 and not any(before[:2] + after[:2]) and min(before + after) >= 0
+        _need(inner, f"{attrs['mode']} pads rows and columns of (N, C, H, W) only")
+    if attrs["mode"] == "reflect":
+        reach = zip(shape, before, after, strict=True)
+        _need(all(max(b, a) < dim for dim, b, a in reach), f"{shape} is too small to reflect")
     return tuple(dim + a + b for dim, a, b in zip(shape, before, after, strict=True))
 
 

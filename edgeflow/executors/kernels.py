@@ -211,6 +211,4 @@ def _pad(attrs: Mapping[str, Any], weights: Weights, scratch: bool) -> Kernel:
     sides = [side for pair in zip(reversed(before), reversed(after), strict=True) for side in pair]
     if mode == "constant":
         return lambda x: F.pad(x, sides, "constant", attrs["value"])
-    while len(sides) > 2 and not any(sides[-2:]):
-        sides = sides[:-2]
-    return lambda x: F.pad(x, sides, mode)
+    return lambda x: F.pad(x, sides[:4], mode)

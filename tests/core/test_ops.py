@@ -101,6 +101,27 @@ def test_dtypes_change_by_cast_alone() -> None:
     assert infer("cast", {"dtype": "float32"}, inputs[:1], {}) == ("float32", (1,))
 
 
+def test_arithmetic_of_floats_does_not_take_integers() -> None:
+    with pytest.raises(ValueError, match="takes floats, not uint8"):
+        infer("softmax", {"axis": 0}, (Contract("a", "uint8", (3,)),), {})
+    with pytest.raises(ValueError, match="does not take bool"):
+        infer("add", {"right": 1}, (Contract("a", "bool", (3,)),), {})
+    assert infer("add", {"right": 1}, (Contract("a", "int64", (3,)),), {}) == ("int64", (3,))
+
+
+def test_pads_that_torch_lacks_are_refused() -> None:
+    attrs: dict[str, Any] = {
+        "before": (0, 0, 0, 4),
+        "after": (0,) * 4,
+        "mode": "reflect",
+        "value": 0,
+    }
+    with pytest.raises(ValueError, match="too small to reflect"):
+        shape_of("pad", attrs, (1, 1, 4, 4))
+    with pytest.raises(ValueError, match="rows and columns"):
+        shape_of("pad", {**attrs, "before": (1, 0, 0, 0)}, (1, 1, 4, 4))
+
+
 def test_an_open_dimension_does_not_pass_an_op() -> None:
     with pytest.raises(ValueError, match="open dimension 'batch'"):
         infer("relu", {}, (Contract("a", "float32", ("batch", 3)),), {})
