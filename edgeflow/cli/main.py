@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -14,16 +15,14 @@ import typer
 from edgeflow.cli import screen
 from edgeflow.errors import EdgeflowError
 
-GROUPS: tuple[str, ...] = ("model", "node")
+GROUPS: tuple[str, ...] = ("demo", "node", "deploy", "infer", "status", "model")
 """Modules of `edgeflow.cli` in the order of --help; each has `register(app)`."""
 
-EXIT_CODES = """Exit codes:
-
-0 done · 1 a bug of edgeflow · 2 wrong usage, a file or a setting · 3 model or input ·
-4 broker · 5 deployment · 6 a frame had no result · 7 network, port or key · 130 interrupted
-
-EDGEFLOW_DEBUG=1 shows where in the code an error comes from.
-"""
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 a bug of edgeflow, 2 wrong usage, a file or a setting, 3 model or input,"
+    " 4 broker, 5 deployment, 6 a frame had no result, 7 network, port or key, 130 interrupted."
+    "\n\nEDGEFLOW_DEBUG=1 shows where in the code an error comes from."
+)
 
 
 def create_app() -> typer.Typer:
@@ -31,7 +30,7 @@ def create_app() -> typer.Typer:
     app = typer.Typer(
         name="edgeflow",
         help="One neural network over all the machines at hand, with the same answer.",
-        epilog=EXIT_CODES.replace("\n", "\n\n"),
+        epilog=EXIT_CODES,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -51,6 +50,8 @@ def main() -> None:
 def run(command: Callable[[], object]) -> NoReturn:
     """Runs a command line to its SystemExit; an error is one line on stderr and its exit code."""
     debug = os.environ.get("EDGEFLOW_DEBUG", "") not in ("", "0")
+    # A command says what is wrong itself, in one line; `node start` writes a log.
+    logging.getLogger("edgeflow").addHandler(logging.NullHandler())
     try:
         command()
     except EdgeflowError as error:
