@@ -1,7 +1,7 @@
 """What measuring teaches: the speed of a link, and how wrong the prior is about a node.
 
-    sample ─▶ window ─▶ robust fit      one or two of the last five off: suspects, not fitted yet
-                └──────── step ─▶ cut   three off to one side: the window starts at the first of them
+    sample ─▶ window ─▶ robust fit      one or two of the last five off: suspects, not fitted
+                └──────── step ─▶ cut   three off to one side: the window starts at the first
 
 A median follows a step only after half its window, a mean swallows every outlier; so the window is
 long (steady), the fit ignores single outliers, and a step cuts the window (quick).

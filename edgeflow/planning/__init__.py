@@ -25,6 +25,7 @@ from edgeflow.planning.candidates import Problem
 from edgeflow.planning.mincut import PROOF, place_mincut
 from edgeflow.planning.proposal import PlanningError, Proposal
 from edgeflow.planning.reason import explain, explain_proof
+from edgeflow.planning.refuse import check, why_impossible
 from edgeflow.planning.whole import TIERS, place_whole
 
 ALGORITHMS = ("mincut", *TIERS, "brute")
@@ -42,7 +43,8 @@ def propose(
 ) -> Proposal:
     """The algorithm's placement with its price and bound.
 
-    `pinned` keeps layers on nodes, `allowed` names the nodes that may compute (None: all that can).
+    `pinned` keeps layers on nodes; where it holds all of them it is the placement, as long as its
+    nodes can run it. `allowed` names the nodes that may compute (None: all that can).
     PlanningError names what is in the way where no placement has a finite price.
     """
     if algorithm not in ALGORITHMS:
@@ -50,18 +52,26 @@ def propose(
     costs = cluster if isinstance(cluster, CostModel) else CostModel(graph, cluster)
     names = costs.cluster.nodes if allowed is None else allowed
     problem = Problem(costs, dict(pinned or {}), frozenset(names))
-    problem.check()
-    placement, bound_s = _place(problem, algorithm)
+    by_hand = len(problem.pinned) >= len(graph.layers)
+    check(problem, by_hand=by_hand)
+    placement, bound_s = _by_hand(problem) if by_hand else _place(problem, algorithm)
     terms = costs.evaluate(placement) if placement is not None else None
     if placement is None or terms is None or not math.isfinite(terms.total_s):
-        raise PlanningError(problem.why_impossible(placement))
+        raise PlanningError(why_impossible(problem, terms))
     optimal = bound_s >= terms.total_s * (1 - PROOF)
     lower_bound_s = terms.total_s if optimal else bound_s
+    algorithm = "by hand" if by_hand else algorithm
     why = explain(problem, placement, terms, algorithm)
     proof = explain_proof(lower_bound_s, terms.total_s, optimal=optimal)
     return Proposal(
         placement, terms, terms.total_s, lower_bound_s, optimal, algorithm, f"{why}; {proof}"
     )
+
+
+def _by_hand(problem: Problem) -> tuple[Placement, float]:
+    """The pins themselves, and a bound of what the planner would do."""
+    free = Problem(problem.costs, {}, problem.allowed)
+    return problem.pinned, place_mincut(free)[1]
 
 
 def _place(problem: Problem, algorithm: str) -> tuple[Placement | None, float]:

@@ -19,7 +19,6 @@ from itertools import product
 import numpy as np
 
 from edgeflow.cost import CostModel, NodeCost
-from edgeflow.placement import Placement
 from edgeflow.planning.proposal import PlanningError
 
 
@@ -69,67 +68,6 @@ class Problem:
             f"no node can compute {self.costs.graph.name} for {self.source}: {whys or 'no nodes'}; "
             "start a node that computes and has a link to the source"
         )
-
-    def why_impossible(self, placement: Placement | None) -> str:
-        """Why no placement has a finite price, or why this one has none."""
-        costs = self.costs
-        for layer in costs.graph.layers:
-            if all(
-                math.isinf(costs.layer_s(layer.name, node.name))
-                for nodes in self.candidates.values()
-                for node in nodes
-            ):
-                return f"no node can run layer {layer.name}: it does not fit into their memory"
-        for node in sorted(set(placement.values())) if placement else []:
-            for a, b in ((self.source, node), (node, self.source)):
-                if math.isinf(costs.transfer_s(0, a, b)):
-                    return f"no link from {a} to {b}: check that one of them accepts connections"
-            return f"{costs.graph.name} does not fit into the memory of {node}: allow more nodes"
-        nodes = ", ".join(node.name for nodes in self.candidates.values() for node in nodes)
-        return (
-            f"no placement of {costs.graph.name} on {nodes} can be run from {self.source}: "
-            "links are missing, pins contradict each other, or memory is short"
-        )
-
-    def check(self) -> None:
-        """PlanningError for a source or pin that cannot be; names it."""
-        if self.source not in self.costs.cluster.nodes:
-            raise PlanningError(
-                f"the source {self.source} is not known in this cluster: start it, or name another"
-            )
-        names = {layer.name for layer in self.costs.graph.layers}
-        by_rank: dict[int, str] = {}
-        for layer, node in self.pinned.items():
-            if layer not in names:
-                raise PlanningError(f"pinned layer {layer} is not in {self.costs.graph.name}")
-            if why := self.why_not(node):
-                raise PlanningError(f"layer {layer} is pinned to {node}, which {why}")
-            if math.isinf(self.costs.layer_s(layer, node)):
-                raise PlanningError(f"layer {layer} is pinned to {node}, which cannot run it")
-            rank = self.costs.cluster.nodes[node].tier.rank
-            if by_rank.setdefault(rank, node) != node:
-                raise PlanningError(
-                    f"layers are pinned to {by_rank[rank]} and {node} of one tier: "
-                    "a plan uses one node of each tier; pin them to one"
-                )
-        self._check_pins_rise()
-
-    def _check_pins_rise(self) -> None:
-        """A pinned layer may not stand below one that feeds it."""
-        nodes, graph = self.costs.cluster.nodes, self.costs.graph
-        above: dict[str, tuple[int, str]] = {}
-        for layer in graph.layers:
-            floor = max((above[name] for name in layer.inputs if name in above), default=(-1, ""))
-            if layer.name in self.pinned:
-                rank = nodes[self.pinned[layer.name]].tier.rank
-                if rank < floor[0]:
-                    raise PlanningError(
-                        f"layer {layer.name} is pinned to {self.pinned[layer.name]}, below "
-                        f"{self.pinned[floor[1]]} where {floor[1]} before it is pinned: "
-                        "data only rises through the tiers"
-                    )
-                floor = (rank, layer.name)
-            above[layer.output] = floor
 
     def undivided_s(self, node: str) -> float:
         """Price of all layers on one node; pins and its memory aside."""

@@ -15,6 +15,8 @@ def explain(problem: Problem, placement: Placement, terms: Terms, algorithm: str
     total = _ms(terms.total_s)
     if algorithm in TIERS:
         return f"{algorithm} as asked: all on {used[0]} takes {total} ({made_of})"
+    if algorithm == "by hand":
+        return f"placed by hand on {', '.join(used)}: {total} ({made_of})"
     if len(used) == 1:
         return (
             f"do not split: all on {used[0]} is fastest, {total} ({made_of})"
