@@ -119,7 +119,7 @@ class Flow:
         placement: str = "",
         window_frames: int = 4,
         deadline_s: float = 30.0,
-        wait_s: float | None = 60.0,
+        wait_s: float | None = 180.0,
     ) -> str:
         """Have a model run by the cluster; returns the deployment's name once it is ready.
 

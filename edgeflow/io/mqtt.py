@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import random
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable
 from threading import Event as Flag
@@ -62,6 +63,8 @@ class Mqtt:
         self._node = config.name
         self._session = session
         self._give = give
+        self._said: dict[BrokerUrl, str] = {}
+        """The last complaint about each broker: it is not repeated at every try."""
         self._connection = 0
         self._client: paho.Client | None = None
         self._up = Flag()
@@ -79,8 +82,11 @@ class Mqtt:
 
     def wait_up(self, timeout_s: float) -> None:
         """Return once connected; BrokerError, with the cure, where no broker lets us in in time."""
-        if not self._up.wait(timeout_s):
-            raise BrokerError(self.problem)
+        end_s = time.monotonic() + timeout_s
+        while not self._up.wait(0.05):
+            no_way_in = self._refused.is_set() and len(self._urls) == 1
+            if no_way_in or time.monotonic() > end_s:
+                raise BrokerError(self.problem)
 
     def publish(self, message: ControlMessage) -> bool:
         """Whether it was handed over. CodecError where it cannot be encoded."""
@@ -130,11 +136,16 @@ class Mqtt:
         self._client = None
         was_up = self._up.is_set()
         self._up.clear()
+        if self._stopping.is_set():
+            return was_up
         if was_up:
             self._fail(url, "the connection was lost")
             self._give(BrokerDown())
         elif not self._refused.is_set():
-            self._fail(url, "it took the connection and said nothing that a broker says")
+            self._fail(
+                url,
+                "it hung up without an answer (is it a broker, and are user and password right?)",
+            )
         return was_up
 
     def _new_client(self, url: BrokerUrl) -> paho.Client:
@@ -163,9 +174,9 @@ class Mqtt:
         said = f"no broker at {url}: {why}"
         cure = "start one with `edgeflow broker`, or name another with --broker mqtt://host:port"
         sentence = why if why.startswith("the broker") else f"{said}; {cure}"
-        if sentence != self.problem:
+        if self._said.get(url) != sentence:
             _log.warning("%s", sentence)
-        self.problem = sentence
+        self.problem = self._said[url] = sentence
 
     # --- callbacks: in the same thread, and never raising -----------------------------------------
 
@@ -194,6 +205,7 @@ class Mqtt:
             client.disconnect()
             return
         self.problem, self.broker = "", str(url)
+        self._said.clear()
         self._up.set()
         self._give(BrokerUp(self._connection))
 
