@@ -53,14 +53,21 @@ class Parts:
         return self.library.graphs.get(spec.model) if spec is not None else None
 
     def holders(self, view: View) -> tuple[str, ...]:
-        """Whom to ask for this deployment's model, best first."""
+        """Whom to ask for this deployment's model: those that have all of it, the fastest first."""
         spec = view.spec
         if spec is None:
             return tuple(sorted(self.neighbours.linked()))
-        first = [*self.deployments.keepers(spec.model), spec.origin, spec.source]
-        order = dict.fromkeys([*first, *sorted(self.neighbours.linked())])
+        first = {*self.deployments.keepers(spec.model), spec.origin, spec.source}
+        nearest = sorted(first, key=lambda name: (-self._rate_from(name), name))
+        order = dict.fromkeys([*nearest, *sorted(self.neighbours.linked())])
         order.pop(self.me, None)
         return tuple(order)
+
+    def _rate_from(self, name: str) -> float:
+        """How fast that node says it sends to this one, in bytes per second."""
+        peer = self.membership.peers.get(name)
+        report = peer.load.links.get(self.me) if peer is not None and peer.load else None
+        return report.bytes_per_s if report is not None else 0.0
 
     def publish_own(self, message: State | Caps | Load, now_s: float) -> list[Effect]:
         """Say it to others, and believe it at once."""
