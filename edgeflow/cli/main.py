@@ -15,7 +15,16 @@ import typer
 from edgeflow.cli import screen
 from edgeflow.errors import EdgeflowError
 
-GROUPS: tuple[str, ...] = ("demo", "node", "deploy", "infer", "status", "model")
+GROUPS: tuple[str, ...] = (
+    "demo",
+    "broker",
+    "node",
+    "deploy",
+    "infer",
+    "status",
+    "model",
+    "key",
+)
 """Modules of `edgeflow.cli` in the order of --help; each has `register(app)`."""
 
 EXIT_CODES = (
