@@ -1,0 +1,123 @@
+"""A placement reads back, and says who sends what to whom."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeflow.graph import Contract, Graph, Op
+from edgeflow.placement import PlacementError, format_placement, parse_placement, split
+
+
+def graph(reads: dict[str, str], outputs: str, inputs: str = "x") -> Graph:
+    """Layers by name, each with the tensors it reads, in words."""
+
+    def contract(name: str) -> Contract:
+        return Contract(name, "float32", (1, 4))
+
+    ops = tuple(
+        Op(name, "concat", tuple(read.split()), {}, {"axis": 1}, contract(name))
+        for name, read in reads.items()
+    )
+    return Graph("g", 1, tuple(map(contract, inputs.split())), tuple(outputs.split()), ops, {})
+
+
+FORK = graph({"a": "x", "b": "a", "c": "a", "d": "b c", "e": "d"}, "e")
+NAMES = ("conv.1", "conv..2", "1..3", "pool", "fc")
+ODD = graph(dict(zip(NAMES, ("x", *NAMES), strict=False)), "fc")
+
+
+def test_a_chain_reads_as_ranges() -> None:
+    chain = graph({"conv1": "x", "pool1": "conv1", "conv2": "pool1", "fc": "conv2"}, "fc")
+    plan = {"conv1": "cam-1", "pool1": "cam-1", "conv2": "edge-1", "fc": "cloud-1"}
+    assert format_placement(chain, plan) == "conv1..pool1 @cam-1 | conv2 @edge-1 | fc @cloud-1"
+
+
+def test_branches_are_listed_with_spaces() -> None:
+    plan = {"a": "cam", "b": "cam", "c": "edge", "d": "cam", "e": "edge"}
+    line = format_placement(FORK, plan)
+    assert line == "a..b d @cam | c e @edge"
+    assert parse_placement(FORK, line) == plan
+
+
+@given(st.lists(st.sampled_from(("cam-1", "edge.2", "c")), min_size=5, max_size=5))
+def test_every_placement_reads_back(nodes: list[str]) -> None:
+    for model in (FORK, ODD):
+        plan = {layer.name: node for layer, node in zip(model.layers, nodes, strict=True)}
+        assert parse_placement(model, format_placement(model, plan)) == plan
+
+
+@given(st.text(alphabet="abcde.@| []:0x", max_size=30))
+def test_any_text_is_a_placement_or_a_named_error(line: str) -> None:
+    try:
+        assert set(parse_placement(FORK, line)) == set("abcde")
+    except PlacementError as error:
+        assert len(str(error)) > 20  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("a..d @cam", "layer e has no node"),
+        ("a..e @cam | c @edge", "layer c is placed twice, on cam and edge"),
+        ("a..f @cam", "no layer 'f'"),
+        ("z @cam | a..e @cam", "no layer 'z'"),
+        ("d..a @cam | e @cam", "write a..d"),
+        ("a..e", "not of the form"),
+        ("@cam", "not of the form"),
+        ("a..e @", "exactly one node"),
+        ("a..e @cam edge", "exactly one node"),
+        ("a..e @-x", "exactly one node"),
+        ("a..b @cam | c..e @edge-1[0:19] edge-2[19:38]", r"edge-1\[0:19\]: .* tiles .* `@edge-1`"),
+    ],
+)
+def test_a_line_that_does_not_fit_is_refused_by_name(line: str, says: str) -> None:
+    with pytest.raises(PlacementError, match=says):
+        parse_placement(FORK, line)
+
+
+def test_a_placement_of_another_model_is_refused() -> None:
+    with pytest.raises(PlacementError, match="no layer 'q'"):
+        format_placement(FORK, {**dict.fromkeys("abcde", "cam"), "q": "cam"})
+
+
+def test_each_tensor_goes_straight_from_its_maker_to_each_reader_once() -> None:
+    parts = split(FORK, {"a": "cam", "b": "edge", "c": "cloud", "d": "cloud", "e": "cloud"}, "cam")
+    assert list(parts.segments) == ["cam", "edge", "cloud"]
+    assert parts.entry == {"cam": ("x",)}
+    assert parts.segments["cam"].sends == {"edge": ("a",), "cloud": ("a",)}
+    assert parts.segments["cam"].outputs == ("a",)
+    assert parts.segments["edge"].sends == {"cloud": ("b",)}
+    assert parts.segments["cloud"].results == ("e",)
+    assert parts.segments["cloud"].inputs == ("a", "b")
+    assert parts.feeds["cloud"] == {"cam": ("a",), "edge": ("b",)}
+    assert parts.feeds["cam"] == {"cam": ("x",)}
+
+
+def test_inputs_go_from_the_source_to_all_that_read_them() -> None:
+    model = graph({"a": "x", "b": "a y", "c": "b x"}, "c a", inputs="x y")
+    parts = split(model, {"a": "cam", "b": "edge", "c": "edge"}, "cam")
+    assert parts.entry == {"cam": ("x",), "edge": ("y", "x")}
+    assert parts.feeds["edge"] == {"cam": ("a", "y", "x")}
+    assert parts.segments["cam"].sends == {"edge": ("a",)}
+    assert parts.segments["cam"].results == ("a",)
+    assert parts.segments["edge"].results == ("c",)
+
+
+def test_a_source_without_layers_only_hands_on_inputs() -> None:
+    parts = split(FORK, dict.fromkeys("abcde", "edge"), "laptop")
+    assert parts.entry == {"edge": ("x",)}
+    assert list(parts.segments) == ["edge"]
+    assert parts.feeds == {"edge": {"laptop": ("x",)}}
+
+
+def test_segments_run_after_what_feeds_them_however_the_layers_stand() -> None:
+    model = graph({"a": "x", "b": "x", "c": "b", "d": "c a"}, "d")
+    parts = split(model, {"a": "edge", "b": "cam", "c": "cam", "d": "edge"}, "cam")
+    assert list(parts.segments) == ["cam", "edge"]
+
+
+def test_nodes_that_wait_for_each_other_are_refused() -> None:
+    with pytest.raises(PlacementError, match="cam, edge wait for each other"):
+        split(FORK, {"a": "cam", "b": "edge", "c": "cam", "d": "cam", "e": "cam"}, "cam")
