@@ -79,7 +79,8 @@ def run(
         made = _segment(graph, part.layers, threads, part.outputs).run(held.pop(node, {}))
         for peer, names in part.sends.items():
             held.setdefault(peer, {}).update(cross({name: made[name] for name in names}))
-        results.update(cross({name: made[name] for name in part.results}))
+        if part.results:
+            results.update(cross({name: made[name] for name in part.results}))
     return {name: results[name] for name in graph.outputs}
 
 
