@@ -46,9 +46,9 @@ ROOMS = {
         " holding inflight stage lead relay",
     ),
     "mind": Room(3, True, "parts duties node sim"),
-    "engines": Room(3, False, "modelfile exporter executors"),
+    "engines": Room(3, False, "modelfile exporter executors audit picture"),
     "io": Room(4, False, "io"),
-    "faces": Room(5, False, "__init__ __main__ api cli demo"),
+    "faces": Room(5, False, "__init__ __main__ api cli demo bench"),
 }
 
 PURE_IMPORTS = """
