@@ -83,7 +83,12 @@ class Call:
             return value.to(getattr(torch, dtype))
         if self.builder.contracts[value].dtype == dtype:
             return value
-        return self.emit("cast", [value], dtype=dtype)
+        place = self.builder.place
+        self.builder.place = f"{place}.cast"
+        try:
+            return self.emit("cast", [value], dtype=dtype)
+        finally:
+            self.builder.place = place
 
 
 def dtype_name(dtype: torch.dtype) -> str:
