@@ -147,8 +147,7 @@ class Duties:
         """Nobody in it is known to be lost, and the first hop is open."""
         parts = self.parts
         assert held.split is not None
-        entry = set(held.split.entry) - {parts.me}
-        return entry <= parts.neighbours.linked() and all(
+        return held.peers(parts.me) <= parts.neighbours.linked() and all(
             parts.membership.is_alive(node, now_s)
             and parts.membership.peers[node].session == session
             for node, session in held.plan.sessions.items()
