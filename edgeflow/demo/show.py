@@ -39,6 +39,7 @@ class Show:
     _seen: deque[Seen] = field(default_factory=lambda: deque(maxlen=HISTORY))
     _drawn_s: float = 0.0
     _told: int = 0
+    _said: int = 0
 
     def __enter__(self) -> Show:
         return self
@@ -84,9 +85,12 @@ class Show:
         for notice in notices[self._told :]:
             self.phase(f"  {notice}")
         self._told = len(notices)
-        if self._seen:
-            last = self._seen[-1]
-            self.phase(f"  {tally.results} of {self.total}: {_sentence(last)}")
+        answered = tally.results + tally.errors
+        if answered > self._said:
+            self.phase(f"  {answered} of {self.total}: {_sentence(self._seen[-1])}")
+        elif answered:
+            self.phase(f"  {answered} of {self.total}: frames wait for a plan")
+        self._said = answered
 
     def _screen(self, snapshot: Snapshot, notices: Sequence[str], tally: Tally) -> Panel:
         parts: list[RenderableType] = [

@@ -24,11 +24,13 @@ from edgeflow.demo.live import Live
 from edgeflow.demo.pictures import Photograph, read_all
 from edgeflow.demo.show import Show
 from edgeflow.demo.tally import Tally, quantile_ms
-from edgeflow.demo.world import CAMERA, CLOUD, EDGES, World
+from edgeflow.demo.world import CAMERA, CLOUD, EDGES, WAVES, World
 from edgeflow.errors import DeployError
 from edgeflow.graph import Array, Graph
 from edgeflow.modelfile import save
 
+DEPLOY_S = 90.0
+"""A deployment is ready within this; weights go over the emulated radio."""
 NODES_S = 40.0
 """Five nodes are there and one leads within this, or the demo says who is missing."""
 
@@ -75,17 +77,16 @@ def _with_fleet(
     photographs: Sequence[Photograph],
 ) -> dict[str, Any]:
     fleet.start_broker()
-    started_s = time.monotonic()
-    for name in (*EDGES, CLOUD):
-        fleet.start_node(name, "cloud" if name == CLOUD else "edge", world.options(name))
     show.phase(
         f"broker at {fleet.url}; look over its shoulder:\n"
         f"  mosquitto_sub -p {fleet.port} -v -t 'edgeflow/+/deployments/+/events'\n"
         f"  edgeflow status --broker {fleet.url}"
     )
     with connect(fleet.url, name=CAMERA, config=world.camera(fleet.url)) as flow:
-        wait_for_nodes(flow, fleet)
-        flow.deploy(model, name="pictures", window_frames=options.window)
+        start_nodes(flow, fleet, world, show)
+        hand_out(flow, model, tally.graph, show)
+        started_s = time.monotonic()
+        flow.deploy(model, name="pictures", window_frames=options.window, wait_s=DEPLOY_S)
         live = Live(flow, fleet, photographs, tally, show, options.frames, options.window)
         show.title = "edgeflow demo: one network on five nodes (all on this machine, emulated)"
         show.total = options.frames
@@ -103,6 +104,24 @@ def _with_fleet(
         if options.stay:
             stay(flow, model, fleet, show)
     return figures
+
+
+def hand_out(flow: Flow, model: Path, graph: Graph, show: Show) -> None:
+    """Every edge node fetches the weights once, over the radio, and keeps them on its disk.
+
+    Later plans find them there; without it a thin radio is what one waits for after a death.
+    """
+    start_s = time.monotonic()
+    whole = f"{graph.layers[0].name}..{graph.layers[-1].name}"
+    names = [f"hand-out-{edge}" for edge in EDGES]
+    for name, edge in zip(names, EDGES, strict=True):
+        flow.deploy(model, name=name, placement=f"{whole} @{edge}", wait_s=None)
+    for name in names:
+        flow.wait(name, DEPLOY_S)
+        flow.undeploy(name)
+    size_mb = sum(weight.nbytes for weight in graph.weights.values()) / 1e6
+    seconds = time.monotonic() - start_s
+    show.phase(f"{size_mb:.1f} MB of weights are on every edge node, after {seconds:.0f} s")
 
 
 def export_model(size: int) -> Graph:
@@ -126,15 +145,26 @@ def answer_whole(
     return answers, statistics.median(seconds)
 
 
-def wait_for_nodes(flow: Flow, fleet: Fleet) -> None:
-    """Until all five are ready and one of them leads; DeployError says who is missing."""
-    wanted = {CAMERA, CLOUD, *EDGES}
+def start_nodes(flow: Flow, fleet: Fleet, world: World, show: Show) -> None:
+    """Every node is ready and one leads. DeployError says who is missing."""
+    wait_for_nodes(flow, fleet, {CAMERA}, leader=False)
+    wanted = {CAMERA}
+    for wave in WAVES:
+        for name in wave:
+            fleet.start_node(name, "cloud" if name == CLOUD else "edge", world.options(name))
+        wanted |= set(wave)
+        wait_for_nodes(flow, fleet, wanted, leader=True)
+        show.phase(f"ready: {', '.join(sorted(wanted))}; {flow.snapshot().leader} leads")
+
+
+def wait_for_nodes(flow: Flow, fleet: Fleet, wanted: set[str], *, leader: bool) -> None:
+    """Until these are ready, and with `leader` somebody leads; DeployError says who is missing."""
     until_s = time.monotonic() + NODES_S
     while time.monotonic() < until_s:
         fleet.check()
         snapshot = flow.snapshot()
         ready = {node.name for node in snapshot.nodes if node.state == "ready"}
-        if wanted <= ready and snapshot.leader:
+        if wanted <= ready and (snapshot.leader or not leader):
             return
         time.sleep(0.1)
     missing = ", ".join(sorted(wanted - ready)) or "a leader"

@@ -16,6 +16,9 @@ from edgeflow.messages import DEVICE
 
 CAMERA, LEADER, CLOUD = "cam-1", "edge-1", "cloud-1"
 EDGES = ("edge-1", "edge-2", "edge-3")
+WAVES = (("edge-1",), ("edge-2", "edge-3"), ("cloud-1",))
+"""Started together; the next wave once these are ready. A node measures itself at its start, and
+two cores have no room for five that measure at once. The first leads, and is the fastest edge."""
 FACTORS = {"cam-1": 5.0, "edge-1": 1.5, "edge-2": 1.7, "edge-3": 1.9, "cloud-1": 1.0}
 """How many times slower than this machine each node computes."""
 RADIO_MBPS = 16.0
@@ -48,6 +51,8 @@ class World:
             threads=1,
             tensors_port=0,
             signals_port=0,
+            # A camera that also draws this screen has better things to do than to lead.
+            can_lead=False,
             emulate=Emulate(
                 compute_factor=FACTORS[CAMERA],
                 peers_mbps={"edge": self.radio_mbps, "cloud": self.uplink_mbps},
