@@ -92,6 +92,10 @@ class Doors:
             socket.close(linger=0)
 
 
+UNKNOWN = -1
+"""No descriptor: such a peer never gets past its first message, it has no proof to show."""
+
+
 def receive_parts(socket: Socket) -> tuple[int, list[Buffer]] | None:
     """The descriptor of the connection and the parts of the next message; None where there is none.
 
@@ -106,8 +110,15 @@ def receive_parts(socket: Socket) -> tuple[int, list[Buffer]] | None:
         part = socket.recv(copy=False)
         if len(parts) <= PARTS_MAX:
             parts.append(part)
-    descriptor = int(first.get(zmq.SRCFD))
-    return descriptor, [
+    return _descriptor(first), [
         part.bytes if len(part) < OWNED_BYTES else memoryview(part.buffer).toreadonly()
         for part in parts
     ]
+
+
+def _descriptor(part: zmq.Frame) -> int:
+    """Of the connection that a part came by; UNKNOWN where the peer spoke ZMTP 1 or rubbish."""
+    try:
+        return int(part.get(zmq.SRCFD))
+    except zmq.ZMQError:
+        return UNKNOWN
