@@ -62,12 +62,27 @@ def home(**nodes: NodeCost) -> Cluster:
 
 def test_a_layer_costs_overhead_and_roofline_of_each_of_its_ops() -> None:
     costs = CostModel(net(), home())
-    conv_s = 0.001 + (4 + 4000 + 4000) / 1e6
+    conv_s = 0.008 + (4 + 4000 + 4000) / 1e6
     act_s = 0.001 + 8000 / 1e6
     assert costs.layer_s("conv", "cam") == pytest.approx(conv_s + act_s)
-    assert costs.layer_s("fc", "cam") == pytest.approx(0.001 + (4000 + 40 + 40000) / 1e6)
+    assert costs.layer_s("fc", "cam") == pytest.approx(0.003 + (4000 + 40 + 40000) / 1e6)
     fast_memory = NodeCost("cam", DEVICE, Rates(1e9, 1e5, 1e12, 0.0))
     assert CostModel(net(), home(cam=fast_memory)).layer_s("fc", "cam") == pytest.approx(0.2)
+
+
+def test_a_pooling_is_slower_than_its_bytes_and_counts_by_its_window() -> None:
+    attrs: dict[str, Attribute] = {
+        "kernel": (2, 2),
+        "stride": (2, 2),
+        "padding": (0, 0),
+        "ceil_mode": False,
+        "dilation": (1, 1),
+    }
+    op = Op("pool", "max_pool2d", ("x",), {}, attrs, contract("pool", 1, 8, 4, 4))
+    graph = Graph("pool", 1, (contract("x", 1, 8, 8, 8),), ("pool",), (op,), {})
+    fast_memory = Rates(8e6, 1e8, 1e12, 0.0)
+    costs = CostModel(graph, Cluster({"a": NodeCost("a", DEVICE, fast_memory)}, {}, "a"))
+    assert costs.layer_s("pool", "a") == pytest.approx(8 * 16 * 4 * 4 / (8e6 / 80))
 
 
 def test_the_learned_ratio_scales_and_idle_nodes_are_infinite() -> None:
