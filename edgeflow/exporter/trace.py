@@ -71,7 +71,7 @@ def trace(
     table = default_decompositions()
     for target in keep:
         table.pop(target, None)  # type: ignore[no-untyped-call]
-    training = module.training
+    modes = {part: part.training for part in module.modules()}
     patched = mock.patch.object(torch.nn.functional, "local_response_norm", _whole_lrn)
     try:
         with _quiet(), torch.no_grad(), patched:
@@ -85,7 +85,8 @@ def trace(
             "its forward must be free of branches that depend on the data"
         ) from error
     finally:
-        module.train(training)
+        for part, training in modes.items():
+            part.training = training
 
 
 def parameter_names(module: torch.nn.Module, count: int) -> list[str]:

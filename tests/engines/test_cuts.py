@@ -92,6 +92,23 @@ def test_a_split_in_the_middle_of_residuals_gives_the_same_bits(resnet: Graph) -
                 assert parts[name].tobytes() == array.tobytes()
 
 
+def test_all_that_enters_crosses_and_leaves_goes_through_the_wire(
+    resnet: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, seen = audit.cross, list[str]()
+
+    def watched(tensors: dict[str, Array]) -> dict[str, Array]:
+        seen.extend(tensors)
+        return honest(tensors)
+
+    monkeypatch.setattr(audit, "cross", watched)
+    middle = resnet.cuts[3]
+    names = [layer.name for layer in resnet.layers]
+    placement = {name: "a" if at < middle else "b" for at, name in enumerate(names)}
+    audit.run(resnet, audit.example_inputs(resnet), placement)
+    assert seen == ["image", *resnet.crossing(middle), *resnet.outputs]
+
+
 def test_a_placement_that_misses_a_layer_is_refused(resnet: Graph) -> None:
     placement = placed(resnet, "a")
     placement.popitem()

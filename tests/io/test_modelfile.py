@@ -186,6 +186,7 @@ def test_a_failed_save_leaves_the_old_file(path: Path, monkeypatch: pytest.Monke
     before = path.read_bytes()
 
     def fail(*args: object, **kwargs: object) -> None:
+        assert Path(str(args[1])).parent == path.parent, "a rename is atomic in one folder only"
         Path(str(args[1])).write_bytes(b"half")
         raise OSError("disk full")
 
