@@ -219,8 +219,7 @@ def _numbers(wanted: Wanted) -> dict[str, object]:
 
 
 def _write(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")  # the folder is ours alone
 
 
 # --- does it answer -------------------------------------------------------------------------------
@@ -269,6 +268,8 @@ def _parse(arguments: Sequence[str] | None) -> Wanted:
     parser.add_argument("--insecure", action="store_true", help="no password off this machine")
     found = parser.parse_args(arguments)
     password = _password(found.password_file) if found.user else ""
+    if not 0 < found.port < 1 << 16:
+        raise UsageError(f"--port {found.port} is none: 1 to 65535")
     try:
         address = ipaddress.ip_address(found.bind)
     except ValueError as error:
