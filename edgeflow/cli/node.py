@@ -12,6 +12,7 @@ import typer
 from edgeflow.cli import status
 from edgeflow.errors import UsageError
 from edgeflow.io import settings
+from edgeflow.io.allocator import keep_freed_memory
 
 START_HELP = """Run a node until SIGTERM or Ctrl-C; it drains first.
 
@@ -89,6 +90,7 @@ def _run(config: Path | None, overrides: dict[str, Any]) -> None:
     from edgeflow.service import run_node
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    keep_freed_memory()
     code = run_node(settled)
     if code:
         sys.exit(code)

@@ -27,6 +27,7 @@ from edgeflow.demo.tally import Tally, quantile_ms
 from edgeflow.demo.world import CAMERA, CLOUD, EDGES, WAVES, World
 from edgeflow.errors import DeployError
 from edgeflow.graph import Array, Graph
+from edgeflow.io.allocator import keep_freed_memory
 from edgeflow.modelfile import save
 
 DEPLOY_S = 90.0
@@ -49,6 +50,7 @@ class Options:
 
 def tell(options: Options, show: Show) -> dict[str, Any]:
     """Run it. EdgeflowError where something that has to work does not."""
+    keep_freed_memory()
     with tempfile.TemporaryDirectory(prefix="edgeflow-demo-") as folder:
         show.phase("Exporting EfficientNet-Lite0 with its ImageNet weights …")
         graph = export_model(options.size)
