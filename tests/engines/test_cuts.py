@@ -59,7 +59,11 @@ def test_every_cut_of_efficientnet_lite0_with_its_real_weights(uint8: bool) -> N
 @pytest.mark.parametrize("uint8", [True, False], ids=["uint8", "float"])
 @pytest.mark.parametrize(
     ("architecture", "size", "cuts", "at_least"),
-    [("resnet18", 224, "all", 13), ("squeezenet_v1_0", 224, "all", 23), ("inceptionv4", 299, 3, 3)],
+    [
+        ("resnet18", 224, "all", 13),
+        ("squeezenet_v1_0", 224, "all", 23),
+        pytest.param("inceptionv4", 299, 3, 3, marks=pytest.mark.slow),
+    ],
 )
 def test_cuts_of_the_papers_networks(
     architecture: str, size: int, cuts: str | int, at_least: int, uint8: bool
