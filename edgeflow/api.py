@@ -270,9 +270,13 @@ class Flow:
 
     # --- inside ------------------------------------------------------------------------------------
 
-    def _need_alive(self) -> None:
+    def need_no_failure(self) -> None:
+        """EdgeflowError where the loop ended by an error of ours."""
         if self._failure:
-            raise EdgeflowError(f"{self.name} ended: {self._failure[0]}") from self._failure[0]
+            raise EdgeflowError(f"{self.name} ended: {self._failure[0]!r}") from self._failure[0]
+
+    def _need_alive(self) -> None:
+        self.need_no_failure()
         if not self.thread.is_alive():
             raise EdgeflowError(f"{self.name} has stopped; connect again")
 
@@ -352,6 +356,7 @@ def connect(
         service.inbox.put(service.loop.halt)
         thread.join(ANSWER_S)
         service.clean_up()
+        flow.need_no_failure()
         raise
     return flow
 

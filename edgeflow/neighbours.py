@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from edgeflow.estimate import LinkEstimate
 from edgeflow.events import CloseLink, Effect, OpenLink, SendProbe
+from edgeflow.headers import size_bytes
 from edgeflow.membership import Peer
-from edgeflow.messages import Caps, LinkReport, ProbeData, TensorHead
+from edgeflow.messages import Caps, Endpoint, LinkReport, ProbeData, TensorHead
 
 PROBES_BYTES = (1 << 10, 64 << 10, 1 << 10, 64 << 10)
 """Sent one by one over a new link: two sizes tell delay from rate; 64 kB at 8 Mbit/s take 66 ms."""
@@ -26,6 +25,8 @@ PROBE_IDLE_S = 10.0
 """An idle link is probed once in so long: 64 kB in 10 s are 52 kbit/s."""
 PROBE_LOST_S = 3.0
 """A probe without a receipt for so long is sent again."""
+SAMPLE_S = 0.05
+"""Of a busy link one receipt in so long is a sample: a fit costs as much as a small frame."""
 LINKS_MAX = 64
 """Peers that are linked at once: each costs four sockets' worth of memory and a heartbeat."""
 
@@ -35,6 +36,8 @@ class Neighbour:
     """One link, as this node sees it."""
 
     session: int
+    endpoints: tuple[Endpoint, ...] = ()
+    """Where it is dialled; empty where it dials."""
     is_up: bool = False
     estimate: LinkEstimate = field(default_factory=LinkEstimate)
     probes: list[int] = field(default_factory=list)
@@ -91,6 +94,8 @@ class Neighbours:
         link = self.links.get(name)
         if link is None:
             return []
+        if not link.probes and now_s - link.sampled_s < SAMPLE_S:
+            return []
         link.estimate = link.estimate.add(nbytes, seconds)
         link.sampled_s = now_s
         if link.probes and link.asked_s:
@@ -100,10 +105,7 @@ class Neighbours:
     def count(self, name: str, tensors: Iterable[TensorHead]) -> None:
         """These tensors were sent."""
         if name in self.links:
-            self.links[name].sent_bytes += sum(
-                int(np.prod(head.shape, dtype=np.int64)) * np.dtype(head.dtype).itemsize
-                for head in tensors
-            )
+            self.links[name].sent_bytes += size_bytes(tensors)
 
     def report(self) -> dict[str, LinkReport]:
         """For the heartbeat."""
@@ -120,16 +122,19 @@ class Neighbours:
 
     def _open(self, mine: Caps, peer: Peer) -> list[Effect]:
         assert peer.caps is not None
-        link = self.links.get(peer.name)
-        if link is not None and link.session == peer.session:
-            return []
+        caps, link = peer.caps, self.links.get(peer.name)
         if link is None and len(self.links) >= LINKS_MAX:
             return []
-        caps = peer.caps
         if not (mine.reachable or caps.reachable):
             return []
         endpoints = caps.endpoints if dials(mine, caps) else ()
-        self.links[peer.name] = Neighbour(peer.session)
+        if link is not None and link.session == peer.session:
+            if link.is_up or link.endpoints == endpoints:
+                return []
+            # It moved: the old addresses may never answer again.
+            link.endpoints = endpoints
+        else:
+            self.links[peer.name] = Neighbour(peer.session, endpoints)
         return [OpenLink(peer.name, peer.session, endpoints, caps.public_key, caps.tier.name)]
 
     def _probe(self, name: str, link: Neighbour, is_busy: bool, now_s: float) -> list[Effect]:

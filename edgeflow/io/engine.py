@@ -37,6 +37,9 @@ from edgeflow.io.store import Store
 from edgeflow.io.worker import Worker
 from edgeflow.manifest import decode
 
+SHORT_S = 0.0002
+"""A segment this quick runs in the loop's thread: two thread switches cost as much."""
+
 Say = Callable[[Event], None]
 Keep = Callable[[Mapping[str, Array]], int]
 
@@ -52,6 +55,8 @@ class Engine:
         self.factor = config.emulate.compute_factor
         self.graphs: dict[str, Graph] = {}
         self.segments: dict[SegmentKey, Segment] = {}
+        self.short: set[SegmentKey] = set()
+        """Those that run in the loop's own thread."""
         self.dropped: set[SegmentKey] = set()
         """Not wanted any more before they were built."""
         self.lock = Lock()
@@ -91,13 +96,15 @@ class Engine:
         def job() -> None:
             graph = self.graphs[effect.model]
             try:
-                segment = self._build(graph, effect.layers)
+                segment, seconds = self._build(graph, effect.layers)
             except (EdgeflowError, OSError, RuntimeError, MemoryError) as error:
                 self.say(SegmentUnbuildable(effect.key, f"{type(error).__name__}: {error}"[:2000]))
                 return
             with self.lock:
                 if effect.key not in self.dropped:
                     self.segments[effect.key] = segment
+                    if seconds * self.factor < SHORT_S:
+                        self.short.add(effect.key)
                 self.dropped.discard(effect.key)
             self.say(SegmentBuilt(effect.key, segment.engine))
 
@@ -106,12 +113,14 @@ class Engine:
     def drop(self, key: SegmentKey) -> None:
         """Free a segment, also one that is still being built."""
         with self.lock:
+            self.short.discard(key)
             if self.segments.pop(key, None) is None:
                 self.dropped.add(key)
 
     def run(self, effect: RunSegment, inputs: Mapping[str, Array], keep: Keep) -> None:
         """Run a segment; `keep` numbers the outputs."""
         segment = self.segments.get(effect.key)
+        is_short = effect.key in self.short
 
         def job() -> None:
             if segment is None:
@@ -130,19 +139,26 @@ class Engine:
             size_bytes = sum(array.nbytes for array in made.values())
             self.say(SegmentDone(effect.job, keep(made), size_bytes, seconds))
 
-        self.compute.do(job)
+        if is_short:
+            job()
+        else:
+            self.compute.do(job)
 
     def stop(self) -> None:
         """End both threads."""
         self.errands.stop(timeout_s=2.0)
         self.compute.stop(timeout_s=2.0)
 
-    def _build(self, graph: Graph, layers: tuple[str, ...]) -> Segment:
+    def _build(self, graph: Graph, layers: tuple[str, ...]) -> tuple[Segment, float]:
+        """The segment, warm, and the seconds of one run on zeros."""
         names = graph.weights_of(layers)
         arrays = {name: self.store.array(graph.weights[name]) for name in names}
         segment = build(graph, layers, arrays, threads=self.threads, device=self.device)
-        segment.run({name: _zeros(graph, name) for name in segment.inputs})
-        return segment
+        zeros = {name: _zeros(graph, name) for name in segment.inputs}
+        segment.run(zeros)
+        started_s = time.perf_counter()
+        segment.run(zeros)
+        return segment, time.perf_counter() - started_s
 
 
 def _zeros(graph: Graph, name: str) -> Array:

@@ -66,6 +66,8 @@ class Links:
         context: Context | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
+        self.node = node
+        self.session = session
         self.public_key = identity.public if identity else ""
         self._insecure = config.insecure
         self._keys = identity

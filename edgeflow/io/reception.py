@@ -21,7 +21,7 @@ from edgeflow.codec import (
 )
 from edgeflow.events import Signal
 from edgeflow.io.arrivals import Arrived, Chunk
-from edgeflow.io.doors import PARTS_MAX, receive_parts
+from edgeflow.io.doors import PARTS_MAX, has_message, receive_parts
 from edgeflow.io.exchange import Exchange
 from edgeflow.io.lanes import Lane, RoutingId, Socket
 from edgeflow.io.link import Accepted, Dialled, Link, LinkGoneError
@@ -220,8 +220,7 @@ class Reception:
 
 def _told(monitor: Socket) -> tuple[int, int] | None:
     """The next event of a monitor: which, and of which descriptor."""
-    try:
-        told = recv_monitor_message(monitor, zmq.NOBLOCK)
-    except zmq.Again:
+    if not has_message(monitor):
         return None
+    told = recv_monitor_message(monitor, zmq.NOBLOCK)
     return int(told["event"]), int(told["value"])
