@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     frames: Annotated[int, typer.Option(min=8, help="Live frames.")] = 240,
     window: Annotated[int, typer.Option(min=1, max=64, help="Frames under way at once.")] = 2,
-    contest_frames: Annotated[int, typer.Option(min=2, help="Frames a contestant.")] = 24,
+    contest_frames: Annotated[int, typer.Option(min=2, help="Frames a contestant.")] = 20,
     size: Annotated[int, typer.Option(min=32, help="Pixels a side of the model's input.")] = 448,
     stay: Annotated[bool, typer.Option("--stay", help="Keep the cluster until Ctrl-C.")] = False,
     as_json: Json = False,

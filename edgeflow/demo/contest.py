@@ -23,7 +23,7 @@ RIVALS = ("device-only", "edge-only", "cloud-only")
 EDGEFLOW = "edgeflow"
 HEARTBEATS_S = 1.4
 """Counters of bytes come with the heartbeats: after a block, wait for the next."""
-WARM_UP = 4
+WARM_UP = 10
 """Frames of each contestant that do not count."""
 TIE = 1.02
 """Closer than this, nobody wins."""
@@ -114,9 +114,9 @@ def judge(entries: dict[str, Entry]) -> tuple[float, str]:
         return 0.0, "No verdict: not every contestant answered."
     best = min(rivals, key=lambda name: medians[name])
     ratio = medians[EDGEFLOW] / medians[best]
-    undivided = " | " not in entries[EDGEFLOW].placement
-    if undivided and ratio <= MARGIN:
-        text = f"Do not split: {best} wins here, and edgeflow chose one node too."
+    if " | " not in entries[EDGEFLOW].placement:
+        text = f"Do not split: {best} wins here, and edgeflow gave it all to one node too"
+        text += "." if ratio <= MARGIN else f", {ratio - 1:.0%} slower in this run."
     elif ratio > TIE:
         text = f"Do not split: {best} was {ratio - 1:.0%} faster than the split in this run."
     elif ratio > 1 / TIE:

@@ -42,7 +42,7 @@ class Options:
 
     frames: int = 240
     window: int = 2
-    contest_frames: int = 24
+    contest_frames: int = 20
     size: int = 448
     stay: bool = False
     """Keep the cluster running at the end, until Ctrl-C."""
