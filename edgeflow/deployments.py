@@ -3,7 +3,8 @@
 Every entry is a retained state of one writer, so that a new leader starts from what it has heard,
 and an emptied broker is filled again from any node's memory.
 
-Invariant: of two specs for one name the higher generation is kept; a tombstone is a spec too.
+Invariant: of two specs for one name the higher generation is kept (of two equal ones the one of the
+later name, so that all nodes keep the same); a tombstone is a spec too.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Deployments:
     def on_spec(self, spec: Spec) -> bool:
         """Whether it changed what is wanted."""
         view = self.view(spec.name)
-        if view.spec is not None and spec.generation <= view.spec.generation:
+        known = view.spec
+        if known is not None and (spec.generation, spec.origin) <= (known.generation, known.origin):
             return False
         view.spec = spec
         return True

@@ -1,8 +1,10 @@
 """What a node does because time passed: heartbeats, republishing, preparing, pumping, draining.
 
     every tick    leases and elections · deadlines · links · fetching
-    after events  preparations and parked frames move on as far as they can
     each period   state, caps and wanted specs are said again, so that an emptied broker heals
+
+Where the loop stood still (a stopped process, a starved machine) the time it missed counts for
+nobody: the others spoke, and we did not listen.
 
 Invariant: nothing here is the only chance to say something.
 """
@@ -14,19 +16,15 @@ from dataclasses import replace as changed
 
 from msgspec.structs import replace
 
-from edgeflow.cost import NodeCost, Workload
-from edgeflow.estimate import RatioEstimate
 from edgeflow.events import Effect, Publish, Stop, Tell
-from edgeflow.graph import Graph
-from edgeflow.holding import HeldPlan
 from edgeflow.membership import HEARTBEAT_S
-from edgeflow.messages import CLOUD, EDGE, Availability, Held, Load, Rates
+from edgeflow.messages import CLOUD, EDGE, Availability, Load, Rates
 from edgeflow.parts import Parts
 
 REPUBLISH_S = 5.0
 """Retained truth is said again this often: an emptied broker is whole after one period."""
-HELD_S = 2.0
-"""The same for what this node holds ready, which switches wait for."""
+PAUSE_S = 0.3
+"""Ticks come each 0.1 s; a gap longer than three of them is our own standing still."""
 DRAIN_S = 20.0
 """A draining node waits at most so long for its plans to be retired."""
 RANK_PER_TIER = 1_000_000
@@ -42,14 +40,17 @@ class Duties:
         self.heartbeat_s = -math.inf
         self.republish_s = -math.inf
         self.metrics_s = -math.inf
-        self.told: dict[str, tuple[Held, float]] = {}
         self.drain_until_s = math.inf
         self.ticked_s = math.inf
+        """When the last tick was."""
 
     def tick(self, now_s: float) -> list[Effect]:
         """Ten times a second."""
         parts = self.parts
+        self._notice_pause(now_s)
         effects = [*parts.inflight.tick(now_s), *parts.stage.tick(now_s)]
+        if parts.inflight.frames:
+            effects += parts.inflight.on_lost(lambda plan: not self._is_whole(plan, now_s), now_s)
         effects += parts.relay.tick(parts.neighbours.linked(), now_s)
         is_busy = bool(parts.inflight.frames or len(parts.stage))
         alive = list(parts.membership.alive(now_s))
@@ -65,18 +66,6 @@ class Duties:
         if self.drain_until_s < math.inf:
             effects += self._drained(now_s)
         return effects
-
-    def follow_up(self, now_s: float) -> list[Effect]:
-        """After every event: what may have become possible."""
-        parts = self.parts
-        effects: list[Effect] = []
-        linked = parts.neighbours.linked()
-        for name in sorted({held.plan.deployment for held in parts.holdings.plans.values()}):
-            view = parts.deployments.view(name)
-            if any(held.step not in ("ready", "failed") for held in parts.holdings.of(name)):
-                effects += parts.holdings.advance(parts.holders(view), name, linked, now_s)
-            effects += self._pump(name, now_s)
-        return effects + self._tell_held(now_s)
 
     def become_ready(self, rates: Rates | None, now_s: float) -> list[Effect]:
         """Calibrated: announce what this node can do."""
@@ -111,7 +100,10 @@ class Duties:
         if parts.state in ("draining", "offline"):
             return []
         parts.state, self.drain_until_s = "draining", now_s + DRAIN_S
-        return [Tell(f"draining: {why}"), *parts.publish_own(parts.own_state(), now_s)]
+        effects: list[Effect] = [Tell(f"draining: {why}")]
+        effects += parts.publish_own(parts.own_state(), now_s)
+        parts.election, farewell = parts.election.resign(now_s)
+        return effects + [Publish(message) for message in farewell]
 
     def holders_of(self, model: str) -> tuple[str, ...]:
         """Whom to ask for the blobs of a model."""
@@ -120,58 +112,20 @@ class Duties:
                 return self.parts.holders(view)
         return tuple(sorted(self.parts.neighbours.linked()))
 
-    def learn(self, held: HeldPlan, graph: Graph, seconds: float) -> None:
-        """Compare a segment's time with what this node's own rates predict."""
-        parts = self.parts
-        if parts.caps.rates is None or held.segment is None:
-            return
-        if not held.predicted_s:
-            held.predicted_s = predicted_segment_s(parts, held, graph)
-        predicted_s = held.predicted_s
-        if predicted_s > 0:
-            known = parts.ratios.get(held.plan.model, RatioEstimate())
-            parts.ratios[held.plan.model] = known.add(seconds / predicted_s)
+    def _notice_pause(self, now_s: float) -> None:
+        """Give everybody the time that this node stood still."""
+        paused_s, self.ticked_s = now_s - self.ticked_s, now_s
+        if paused_s > PAUSE_S:
+            self.parts.membership.on_pause(paused_s, now_s)
+            self.parts.election = self.parts.election.on_pause(paused_s)
 
-    def _pump(self, name: str, now_s: float) -> list[Effect]:
-        parts = self.parts
-        view = parts.deployments.views.get(name)
-        if not parts.inflight.frames or view is None or view.spec is None:
-            return []
-        held = parts.holdings.active_plan(name)
-        if held is None or not self._is_usable(held, now_s):
-            return []
-        graph = parts.library.graphs.get(held.plan.model)
-        return parts.inflight.pump(name, held, view.spec.window_frames, graph, now_s)
-
-    def _is_usable(self, held: HeldPlan, now_s: float) -> bool:
-        """Nobody in it is known to be lost, and the first hop is open."""
-        parts = self.parts
-        assert held.split is not None
-        return held.peers(parts.me) <= parts.neighbours.linked() and all(
-            parts.membership.is_alive(node, now_s)
-            and parts.membership.peers[node].session == session
+    def _is_whole(self, plan_hash: str, now_s: float) -> bool:
+        """Whether all nodes of a plan live in its sessions; a retired one tells by refusals."""
+        held = self.parts.holdings.plans.get(plan_hash)
+        return held is None or all(
+            self.parts.membership.is_here(node, session, now_s)
             for node, session in held.plan.sessions.items()
-            if node != parts.me
         )
-
-    def _tell_held(self, now_s: float) -> list[Effect]:
-        """What this node holds, where it changed or is due."""
-        parts = self.parts
-        effects: list[Effect] = []
-        in_use: frozenset[str] | None = None
-        names = {held.plan.deployment for held in parts.holdings.plans.values()} | set(self.told)
-        for name in sorted(names):
-            in_use = parts.inflight.plans_in_use() if in_use is None else in_use
-            message = parts.holdings.message(name, in_use)
-            told, told_s = self.told.get(name, (None, -math.inf))
-            if message == told and now_s - told_s < HELD_S:
-                continue
-            self.told[name] = (message, now_s)
-            parts.deployments.on_held(message)
-            effects.append(Publish(message))
-            if not message.plans:
-                del self.told[name]
-        return effects
 
     def _keep_models(self, now_s: float) -> list[Effect]:
         """The leader needs graphs; a source keeps whole models."""
@@ -207,7 +161,7 @@ class Duties:
         )
         effects = parts.publish_own(load, now_s)
         for name, tally in parts.inflight.tallies.items():
-            if (tally.frames, tally.results, tally.errors) != tally.told:
+            if not tally.is_told:
                 effects.append(Publish(parts.inflight.metrics(name, now_s)))
         return effects
 
@@ -241,8 +195,7 @@ class Duties:
             return []
         effects: list[Effect] = []
         for view in list(parts.deployments.views.values()):
-            new = parts.lead.tick(view, parts.graph_of(view), claim, now_s)
-            effects += new
+            effects += parts.lead.tick(view, parts.graph_of(view), claim, now_s)
         return effects
 
     def _drained(self, now_s: float) -> list[Effect]:
@@ -262,13 +215,3 @@ def rank_of(tier: int, rates: Rates | None) -> int:
         return 0
     order = {EDGE.rank: 2, CLOUD.rank: 1}.get(tier, 0)
     return order * RANK_PER_TIER + min(int(rates.conv_flops_per_s / 1e9), RANK_PER_TIER - 1)
-
-
-def predicted_segment_s(parts: Parts, held: HeldPlan, graph: Graph) -> float:
-    """Seconds of this node's segment by its own rates alone."""
-    assert held.segment is not None
-    me = NodeCost(parts.me, parts.caps.tier, parts.caps.rates)
-    seconds = Workload.of(graph).seconds(me)
-    chosen = set(held.segment.layers)
-    places = [at for at, layer in enumerate(graph.layers) if layer.name in chosen]
-    return float(seconds[places].sum())

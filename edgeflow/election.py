@@ -23,11 +23,11 @@ from edgeflow.messages import Claim, Leader
 BEAT_S = 0.5
 """Time between two beats of a leader. Shorter lets the lease be shorter, at a message each."""
 LEASE_S = 2.0
-"""A leader unheard for so long is gone: 4 beats. Lower replaces it sooner, and wrongly more often."""
+"""A leader unheard for so long is gone: 4 beats. Lower replaces it sooner, more often wrongly."""
 STAGGER_S = 0.4
 """Each better-ranked living candidate lengthens the time-out by this: > a beat's way both ways."""
 START_S = 1.5
-"""How long a node that just joined listens before its first time-out starts: 1 heartbeat and some."""
+"""So long a node that just joined listens before its first time-out: 1 heartbeat and some."""
 DEAF_S = 2.5 * HEARTBEAT_S
 """Without its own heartbeat for so long a node cannot know whether a leader lives."""
 HAND_OVER_S = 3 * LEASE_S
@@ -59,8 +59,8 @@ class Election:
     beat_due_s: float = 0.0
     echo_s: float = float("-inf")
     """When our own heartbeat last came back."""
-    lag_s: float = 0.0
-    """How late our own loop runs: time-outs are stretched by it."""
+    connected_s: float = float("-inf")
+    """When the broker was last reached: before that no heartbeat could come back."""
 
     def follows(self, now_s: float) -> Claim | None:
         """The claim whose lease runs; ours where this node leads."""
@@ -78,7 +78,11 @@ class Election:
         if not up:
             return replace(self, expires_s=float("inf"))
         wait_s = RECONNECT_GRACE_S if reconnect else START_S
-        return replace(self, expires_s=now_s + wait_s, beat_due_s=now_s)
+        return replace(self, expires_s=now_s + wait_s, beat_due_s=now_s, connected_s=now_s)
+
+    def on_pause(self, paused_s: float) -> Election:
+        """Our own loop stood still: so did the lease, or a slow machine deposes good leaders."""
+        return replace(self, expires_s=self.expires_s + paused_s)
 
     def on_echo(self, now_s: float) -> Election:
         """Our own heartbeat came back from the broker."""
@@ -117,8 +121,9 @@ class Election:
         longest-living edge candidate has been here (0 where this node is one itself)."""
         if self.mine is None:
             return self._claim(now_s) if self._may_claim(better, now_s) else (self, ())
-        if edge_alive_s > HAND_OVER_S or now_s - self.echo_s > 3 * LEASE_S:
-            return self._resign(now_s)
+        deaf_s = now_s - max(self.echo_s, self.connected_s)
+        if edge_alive_s > HAND_OVER_S or deaf_s > 3 * LEASE_S:
+            return self.resign(now_s)
         if self.highest is not None and self.highest > self.mine:
             # Gossip of a higher claim whose leader never spoke: claim again above it.
             if now_s - self.highest_since_s > LEASE_S:
@@ -126,9 +131,18 @@ class Election:
             return self, ()
         return self._beat(now_s) if now_s >= self.beat_due_s else (self, ())
 
+    def resign(self, now_s: float) -> tuple[Election, tuple[Leader, ...]]:
+        """Stop leading and say so, so that nobody waits for the lease to run out."""
+        if self.mine is None:
+            return self, ()
+        farewell = Leader(self.mine, LEASE_S, self.my_beat + 1, resigned=True)
+        expires_s = now_s + HAND_OVER_S
+        state = replace(self, leader=None, mine=None, my_beat=farewell.beat, expires_s=expires_s)
+        return state, (farewell,)
+
     def _may_claim(self, better: int, now_s: float) -> bool:
         is_deaf = now_s - self.echo_s > DEAF_S
-        due_s = self.expires_s + better * STAGGER_S + self.lag_s
+        due_s = self.expires_s + better * STAGGER_S
         return self.can_lead and not is_deaf and now_s >= due_s
 
     def _claim(self, now_s: float) -> tuple[Election, tuple[Leader, ...]]:
@@ -141,12 +155,6 @@ class Election:
         assert self.mine is not None
         message = Leader(self.mine, LEASE_S, self.my_beat + 1)
         return replace(self, my_beat=message.beat, beat_due_s=now_s + BEAT_S), (message,)
-
-    def _resign(self, now_s: float) -> tuple[Election, tuple[Leader, ...]]:
-        assert self.mine is not None
-        farewell = Leader(self.mine, LEASE_S, self.my_beat + 1, resigned=True)
-        expires_s = now_s + HAND_OVER_S
-        return replace(self, mine=None, my_beat=farewell.beat, expires_s=expires_s), (farewell,)
 
     def _follow(self, message: Leader, now_s: float) -> Election:
         expires_s = now_s if message.resigned else now_s + LEASE_S

@@ -3,10 +3,12 @@
     board names a plan above the fence
       └▶ manifest ─▶ blobs ─▶ build ─▶ links ─▶ ready ──────────────▶ retired
              └────────┴─────────┴────────┴─▶ failed (and why) ──────────^
-                                                   board no longer names it, and names a newer one
+                         a board no longer names it, and commits a newer one or says it is retired
 
-READY obliges: until a plan is retired its frames are computed, whether or not COMMIT was heard here.
-COMMIT speaks to the source alone: it makes a ready plan the active one.
+READY obliges: until a plan is retired its frames are computed, whether or not COMMIT was heard.
+COMMIT speaks to the source alone: it makes a ready plan the active one. A newer PREPARE ends only
+what the same leader prepared before and did not commit: of another leader's plans it may not know
+that they are in use.
 
 Invariants: plan ids applied rise strictly (F1); one id has one hash (F2).
 """
@@ -51,6 +53,11 @@ class HeldPlan:
     engine: str = ""
     predicted_s: float = 0.0
     """Of the segment by this node's own rates; 0 until asked for."""
+
+    @property
+    def home(self) -> tuple[str, int]:
+        """Source and its session: every frame of this plan comes from there."""
+        return self.plan.source, self.plan.sessions[self.plan.source]
 
     @property
     def key(self) -> SegmentKey:
@@ -104,10 +111,10 @@ class Holdings:
         """Plans held for a deployment."""
         return (held for held in self.plans.values() if held.plan.deployment == deployment)
 
-    def ready(self, plan_hash: str, plan_id: PlanId) -> HeldPlan | None:
+    def ready(self, plan_hash: str, plan_id: PlanId, variant: int = 0) -> HeldPlan | None:
         """The plan a frame names, if its frames are computed here."""
         held = self.plans.get(plan_hash)
-        if held is None or held.step != "ready" or held.plan.id != plan_id:
+        if held is None or held.step != "ready" or held.plan.id != plan_id or variant != 0:
             return None
         return held
 
@@ -171,14 +178,18 @@ class Holdings:
         """What this node says of a deployment; `in_flight`: hashes of plans with open frames."""
         holdings = []
         for held in sorted(self.of(deployment), key=lambda held: held.plan.id):
-            have_bytes = held.want_bytes - sum(self._still_missing(held).values())
+            missing = self._still_missing(held)
+            have_bytes = held.want_bytes - sum(missing.values())
+            if self.library.fetch.current in missing:
+                have_bytes += self.library.fetch.offset_bytes
             status = held.step if held.step in ("ready", "failed") else "preparing"
             if status == "ready" and self.active.get(deployment) == held.plan.hash:
                 status = "active"
             elif status == "ready" and held.plan.hash in in_flight:
                 status = "in-flight"
+            why = held.why or ("waits for its links" if held.step == "links" else "")
             holdings.append(
-                Holding(held.plan.id, held.plan.hash, status, have_bytes, held.want_bytes, held.why)
+                Holding(held.plan.id, held.plan.hash, status, have_bytes, held.want_bytes, why)
             )
         keeps = any(held.plan.model in self.library.keeping for held in self.of(deployment))
         return Held(deployment, self.me, self.session, tuple(holdings), keeps)
@@ -186,12 +197,7 @@ class Holdings:
     def _apply(self, plan: Plan) -> list[Effect]:
         known = next((held for held in self.of(plan.deployment) if held.plan.id == plan.id), None)
         if known is not None:
-            if known.plan.hash == plan.hash:
-                return []
-            self.conflicts += 1
-            effects = self._retire(known)
-            text = f"plan {plan.id} of {plan.deployment} came with two hashes: both refused"
-            return [*effects, Tell(text)]
+            return [] if known.plan.hash == plan.hash else self._conflict(known, plan)
         fence = self.fences.get(plan.deployment)
         if fence is not None and not plan.id > fence:
             return []
@@ -208,7 +214,19 @@ class Holdings:
             return False
         if board.retired is not None and held.plan.id <= board.retired:
             return True
-        return bool(named) and held.plan.id < max(plan.id for plan in named)
+        if board.committed is not None and held.plan.id < board.committed.id:
+            return True
+        newer = board.preparing
+        is_own = held.plan.id.claim == board.claim
+        return newer is not None and is_own and held.plan.id < newer.id
+
+    def _conflict(self, known: HeldPlan, plan: Plan) -> list[Effect]:
+        """A second plan under an id that is taken: refuse both, unless it is only garbled."""
+        name = f"plan {plan.id} of {plan.deployment}"
+        if plan_hash(plan) != plan.hash:
+            return [Tell(f"{name} does not match its hash: refused")]
+        self.conflicts += 1
+        return [*self._retire(known), Tell(f"{name} came with two hashes: both refused")]
 
     def _retire(self, held: HeldPlan) -> list[Effect]:
         del self.plans[held.plan.hash]
@@ -223,8 +241,9 @@ class Holdings:
         plan = held.plan
         graph = self.library.graphs.get(plan.model)
         if graph is None:
-            if plan.model in self.library.failed:
-                self.fail(plan.hash, self.library.failed[plan.model][0])
+            if why := self.library.problem(plan.model, now_s):
+                self.fail(plan.hash, why)
+                return []
             return self.library.want(plan.model, holders, now_s)
         try:
             placement = parse_placement(graph, plan.variants[0])

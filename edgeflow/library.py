@@ -45,10 +45,15 @@ class Library:
         if model in self.fetch.wanted:
             self.fetch.want(model, 0, holders)
             return []
-        if model in self.failed and now_s < self.failed[model][1]:
+        if self.problem(model, now_s):
             return []
         self.loading.add(model)
         return [LoadManifest(model)]
+
+    def problem(self, model: str, now_s: float) -> str:
+        """Why a manifest does not load; empty where it does, or where it is time to try again."""
+        why, until_s = self.failed.get(model, ("", 0.0))
+        return why if now_s < until_s else ""
 
     def on_loaded(self, model: str, graph: Graph) -> None:
         """The manifest passed every check."""

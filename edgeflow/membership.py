@@ -3,11 +3,13 @@
     unknown --caps, heartbeat--> alive --silent for dead_s--> lost
                                    ^______ heartbeat ___________|
 
-A heartbeat is the only proof of life. A will is a hint: it shortens the silence we wait for, and
-only where our own link to that peer is down as well. While *we* are cut from the broker nobody
-falls silent, and after our return everybody gets time to come back too.
+A heartbeat is the only proof of life, and each proves it once: it carries a number that rises. A
+will is a hint: it shortens the silence we wait for, and only where our own link to that peer is
+down as well. While *we* are cut from the broker, or stand still, nobody falls silent; after our
+return everybody gets time to come back too.
 
-Invariant: what is known of a peer never goes back to an older session.
+Invariant: what is known of a peer never goes back to an older session, connection, heartbeat or
+state.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ DEAD_BY_WILL_S = 1.2
 """The same once its will was heard and our link to it is down: one heartbeat and some jitter."""
 RECONNECT_GRACE_S = 5.0
 """After our own reconnect: the largest reconnect delay (2 s) + 3 heartbeats."""
+STATES = ("", "init", "ready", "draining", "offline")
+"""A session's life: it never goes back, so that a late duplicate cannot undo a farewell."""
 
 
 @dataclass(slots=True)
@@ -60,13 +64,16 @@ class Membership:
     peers: dict[str, Peer] = field(default_factory=dict)
     connected: bool = False
     grace_until_s: float = 0.0
-    down_since_s: float | None = None
 
     def on_broker(self, up: bool, now_s: float, reconnect: bool) -> None:
         """The connection came or went; leases stand still in between."""
         if up and reconnect:
             self.grace_until_s = now_s + RECONNECT_GRACE_S
         self.connected = up
+
+    def on_pause(self, paused_s: float, now_s: float) -> None:
+        """We stood still: what they said meanwhile is still on its way to us."""
+        self.grace_until_s = max(self.grace_until_s, now_s + min(paused_s, DEAD_S))
 
     def on_state(self, message: State, retained: bool, now_s: float) -> None:
         """A state counts if it is of the session and connection we know, or of a newer one."""
@@ -80,6 +87,8 @@ class Membership:
             return
         if newer or not retained:
             peer.will_heard = False
+        if message.state not in STATES or STATES.index(message.state) < STATES.index(peer.state):
+            return
         peer.state = message.state
         if message.state == "offline":
             peer.left = True
@@ -93,11 +102,11 @@ class Membership:
     def on_load(self, message: Load, now_s: float) -> None:
         """A live heartbeat: the peer is here."""
         peer = self._peer(message.node, message.session, live=True)
-        if peer is None:
+        if peer is None or (peer.load is not None and message.seq <= peer.load.seq):
             return
         if not self._is_fresh(peer, now_s):
             peer.first_heard_s = now_s
-        peer.load, peer.heard_s, peer.will_heard, peer.left = message, now_s, False, False
+        peer.load, peer.heard_s, peer.will_heard = message, now_s, False
 
     def on_link(self, name: str, session: int, up: bool) -> None:
         """Our own link to that session of a peer came or went."""
@@ -112,6 +121,12 @@ class Membership:
         peer = self.peers.get(name)
         return peer is not None and not peer.left and self._is_fresh(peer, now_s)
 
+    def is_here(self, name: str, session: int, now_s: float) -> bool:
+        """Alive in that very session."""
+        peer = self.peers.get(name)
+        is_same = peer.session == session if peer is not None else name == self.me
+        return is_same and self.is_alive(name, now_s)
+
     def is_usable(self, name: str, session: int, now_s: float) -> bool:
         """Alive in that session and ready to compute or to submit."""
         peer = self.peers.get(name)
@@ -119,6 +134,7 @@ class Membership:
             peer is not None
             and peer.session == session
             and peer.state == "ready"
+            and peer.caps is not None
             and self.is_alive(name, now_s)
         )
 
@@ -140,7 +156,7 @@ class Membership:
         return now_s - peer.heard_s <= limit_s
 
     def _peer(self, name: str, session: int, *, live: bool) -> Peer | None:
-        """The entry for this session, made or renewed; None where the message is of an older one."""
+        """The entry for this session, made or renewed; None where the message is of an older."""
         peer = self.peers.get(name)
         if peer is None or session > peer.session:
             if peer is not None and not live and peer.heard_s is not None:

@@ -1,6 +1,6 @@
 """Links to the other nodes: who dials whom, which are up, and how fast each is.
 
-    alive peer ─▶ one of the two dials ─▶ up ─▶ two sizes of probe ─▶ measured ─▶ receipts keep it so
+    alive peer ─▶ one of the two dials ─▶ up ─▶ probes of two sizes ─▶ measured ─▶ receipts keep it
 
 The node of the lower tier dials the one of the higher, within a tier the lower name dials; a node
 that nobody can reach always dials. Two such nodes have no link, and the planner knows.
@@ -69,7 +69,7 @@ class Neighbours:
             if name not in here and not link.is_up:
                 del self.links[name]
                 effects.append(CloseLink(name))
-        for name, peer in here.items():
+        for peer in here.values():
             effects += self._open(mine, peer)
         for name, link in self.links.items():
             effects += self._probe(name, link, is_busy, now_s)

@@ -1,7 +1,7 @@
 """The whole mind of one node: events in, effects out.
 
-                 ┌─ membership ─ election ─ lead (only while this node leads)
-    Event ─▶ handle ─ deployments ─ holdings ─ library ─ fetch        ─▶ Effect, …
+                 ┌─ control ─ membership ─ election ─ deployments ─ holdings ─ library ─ fetch
+    Event ─▶ handle ─ duties (ticks) ─ lead (only while this node leads)          ─▶ Effect, …
                  └─ neighbours ─ inflight (as source) ─ stage (as worker) ─ relay (as client)
 
 The shells differ: `edgeflow.io.loop` carries effects out on a machine, `edgeflow.sim` in virtual
@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from edgeflow.control import Control
 from edgeflow.duties import Duties
 from edgeflow.events import (
     Asked,
@@ -32,7 +33,6 @@ from edgeflow.events import (
     LinkUp,
     ManifestFailed,
     ManifestLoaded,
-    Publish,
     Sampled,
     SegmentBuilt,
     SegmentDone,
@@ -42,7 +42,6 @@ from edgeflow.events import (
     SendSignal,
     SendTensors,
     Signal,
-    Stop,
     Submitted,
     Tell,
     Tensors,
@@ -50,29 +49,27 @@ from edgeflow.events import (
     Transferred,
     Wanted,
 )
-from edgeflow.inflight import OpenFrame
 from edgeflow.library import KEEP
 from edgeflow.messages import (
     BlobMissing,
     BlobRequest,
-    Board,
     Caps,
     Failure,
     Frame,
-    Held,
-    Leader,
-    Load,
     Outcome,
     Refusal,
-    Request,
-    Response,
     Result,
-    Spec,
-    State,
-    Status,
     Submit,
 )
+from edgeflow.openframe import OpenFrame
 from edgeflow.parts import Parts
+from edgeflow.stage import BUDGET_S_MAX
+from edgeflow.upkeep import Upkeep
+
+FRAME_EVENTS = frozenset(
+    {Tensors, SegmentDone, SegmentFailed, Submitted, Signal, Transferred, Sampled}
+)
+"""Events that change no plan: after them only parked frames are looked at."""
 
 
 class NodeCore:
@@ -81,13 +78,15 @@ class NodeCore:
     def __init__(self, caps: Caps) -> None:
         self.parts = Parts(caps)
         self.duties = Duties(self.parts)
+        self.upkeep = Upkeep(self.parts)
+        self.control = Control(self.parts, self.duties, self.upkeep)
         self._handlers: dict[type[Any], Callable[[Any, float], list[Effect]]] = {
             Tick: lambda _, now_s: self.duties.tick(now_s),
-            Sampled: self._on_sampled,
-            Calibrated: self._on_calibrated,
-            BrokerUp: self._on_broker_up,
-            BrokerDown: self._on_broker_down,
-            Heard: self._on_heard,
+            Sampled: self.control.on_sampled,
+            Calibrated: self.control.on_calibrated,
+            BrokerUp: self.control.on_broker_up,
+            BrokerDown: self.control.on_broker_down,
+            Heard: self.control.on_heard,
             LinkUp: self._on_link_up,
             LinkDown: self._on_link_down,
             Signal: self._on_signal,
@@ -106,7 +105,7 @@ class NodeCore:
                 event.job, event.text, now_s
             ),
             Submitted: self._on_submitted,
-            Wanted: self._on_wanted,
+            Wanted: self.control.on_wanted,
             Asked: lambda event, now_s: self.duties.drain(event.why, now_s),
         }
 
@@ -116,10 +115,13 @@ class NodeCore:
         if arrived is not None:
             self.parts.bundles.hold(arrived)
         effects: list[Effect] = []
-        handler = self._handlers.get(type(event))
+        kind = type(event)
+        handler = self._handlers.get(kind)
         if handler is not None:
             self._absorb(handler(event, now_s), effects, now_s)
-        self._absorb(self.duties.follow_up(now_s), effects, now_s)
+        if kind not in FRAME_EVENTS:
+            self._absorb(self.upkeep.prepare(now_s), effects, now_s)
+        self._absorb(self.upkeep.pump(now_s), effects, now_s)
         if arrived is not None:
             effects += self.parts.bundles.drop(arrived)
         return effects
@@ -138,109 +140,22 @@ class NodeCore:
                 continue
             effects.append(effect)
 
-    # --- the broker --------------------------------------------------------------------------------
-
-    def _on_sampled(self, event: Sampled, now_s: float) -> list[Effect]:
-        self.parts.sample = event
-        return []
-
-    def _on_broker_up(self, event: BrokerUp, now_s: float) -> list[Effect]:
-        reconnect = self.parts.connection > 0
-        self.parts.connection = event.connection
-        self.parts.membership.on_broker(True, now_s, reconnect)
-        self.parts.election = self.parts.election.on_broker(True, now_s, reconnect)
-        return self.duties.republish_all(now_s)
-
-    def _on_broker_down(self, event: BrokerDown, now_s: float) -> list[Effect]:
-        self.parts.membership.on_broker(False, now_s, reconnect=True)
-        self.parts.election = self.parts.election.on_broker(False, now_s, reconnect=True)
-        return []
-
-    def _on_calibrated(self, event: Calibrated, now_s: float) -> list[Effect]:
-        return self.duties.become_ready(event.rates, now_s)
-
-    def _on_heard(self, event: Heard, now_s: float) -> list[Effect]:
-        message, retained = event.message, event.retained
-        match message:
-            case Load():
-                return self._on_load(message, now_s) if not retained else []
-            case Leader():
-                self.parts.election, beats = self.parts.election.on_leader(message, retained, now_s)
-                return [Publish(beat) for beat in beats]
-            case State() | Caps():
-                return self._on_peer(message, retained, now_s)
-            case Board():
-                return self._on_board(message, now_s)
-            case Held():
-                self.parts.deployments.on_held(message)
-            case Spec():
-                return self._on_spec(message, now_s)
-            case Status():
-                self.parts.deployments.view(message.deployment).status = message
-            case Request() if message.node == self.parts.me and not retained:
-                return self._on_request(message, now_s)
-        return []
-
-    def _on_peer(self, message: State | Caps, retained: bool, now_s: float) -> list[Effect]:
-        if message.node == self.parts.me:
-            if message.session > self.parts.session:
-                text = f"another node calls itself {self.parts.me}, started later: this one stops"
-                return [Tell(text), Stop()]
-            mine = self.parts.own_state() if isinstance(message, State) else self.parts.caps
-            return [] if message == mine else [Publish(mine)]
-        if isinstance(message, State):
-            self.parts.membership.on_state(message, retained, now_s)
-        else:
-            self.parts.membership.on_caps(message, retained)
-        return []
-
-    def _on_load(self, message: Load, now_s: float) -> list[Effect]:
-        if message.node == self.parts.me:
-            if message.session == self.parts.session:
-                self.parts.election = self.parts.election.on_echo(now_s)
-            return []
-        self.parts.membership.on_load(message, now_s)
-        for claim in (message.claim, *(fence.claim for fence in message.fences.values())):
-            if claim is not None:
-                self.parts.election = self.parts.election.saw(claim, now_s)
-        return []
-
-    def _on_board(self, board: Board, now_s: float) -> list[Effect]:
-        self.parts.election = self.parts.election.saw(board.claim, now_s)
-        self.parts.deployments.on_board(board)
-        before = set(self.parts.holdings.plans)
-        effects = self.parts.holdings.on_board(board)
-        for gone in sorted(before - set(self.parts.holdings.plans)):
-            effects += self.parts.stage.retire(gone)
-        return effects
-
-    def _on_spec(self, spec: Spec, now_s: float) -> list[Effect]:
-        if self.parts.deployments.on_spec(spec) and spec.removed and spec.source == self.parts.me:
-            return self.parts.inflight.remove(spec.name, now_s)
-        return []
-
-    def _on_request(self, message: Request, now_s: float) -> list[Effect]:
-        answer = Response(
-            self.parts.me, message.verb, message.id, "ok", {"session": str(self.parts.session)}
-        )
-        if message.verb == "drain":
-            return [Publish(answer), *self.duties.drain("asked over MQTT", now_s)]
-        if message.verb != "ping":
-            text = f"{self.parts.me} knows drain and ping, not {message.verb}"
-            answer = Response(self.parts.me, message.verb, message.id, "refused", error=text)
-        return [Publish(answer)]
-
-    # --- links -------------------------------------------------------------------------------------
+    # --- links -----------------------------------------------------------------------------------
 
     def _on_link_up(self, event: LinkUp, now_s: float) -> list[Effect]:
         self.parts.membership.on_link(event.peer, event.session, True)
+        for held in self.parts.holdings.plans.values():
+            if event.peer in held.plan.sessions:
+                self.parts.inflight.broken.pop(held.plan.hash, None)
         return self.parts.neighbours.on_up(event.peer, event.session, now_s)
 
     def _on_link_down(self, event: LinkDown, now_s: float) -> list[Effect]:
         self.parts.membership.on_link(event.peer, event.session, False)
         self.parts.neighbours.on_down(event.peer, event.session)
         self.parts.fetch.on_link_down(event.peer)
-        effects = self.parts.inflight.on_lost(self._lost_with(event.peer), now_s)
+        effects = self.parts.stage.on_source_lost(event.peer, event.session)
+        effects += self.parts.inflight.on_submitter_lost(event.peer, now_s)
+        effects += self.parts.inflight.on_lost(self._lost_with(event.peer), now_s)
         return effects + self.parts.relay.on_link_down(event.peer, now_s)
 
     def _lost_with(self, peer: str) -> Callable[[str], bool]:
@@ -268,15 +183,13 @@ class NodeCore:
     def _on_tensors(self, event: Tensors, now_s: float) -> list[Effect]:
         match event.message:
             case Frame() as frame:
-                held = self.parts.holdings.ready(frame.hash, frame.plan)
+                held = self.parts.holdings.ready(frame.hash, frame.plan, frame.variant)
                 graph = self.parts.library.graphs.get(held.plan.model) if held else None
                 return self.parts.stage.on_frame(event, held, graph, now_s)
             case Result() as result:
                 return self.parts.inflight.on_result(result, event.bundle, now_s)
             case Submit() as submit:
-                frame = self._open(event, submit.deployment, submit.budget_s, now_s)
-                frame.reply = (event.peer, submit.frame)
-                return self._accept(frame)
+                return self._on_submit(event, submit, now_s)
             case Outcome() as outcome:
                 return self.parts.relay.on_outcome(outcome, event.bundle, now_s)
 
@@ -285,7 +198,7 @@ class NodeCore:
         effects = self.parts.fetch.on_chunk(event, is_busy, now_s)
         return effects + self.parts.fetch.tick(self.parts.neighbours.linked(), now_s)
 
-    # --- slow work that ended ----------------------------------------------------------------------
+    # --- slow work that ended --------------------------------------------------------------------
 
     def _on_manifest(self, event: ManifestLoaded, now_s: float) -> list[Effect]:
         self.parts.library.on_loaded(event.model, event.graph)
@@ -314,14 +227,17 @@ class NodeCore:
         work = self.parts.stage.running
         graph = self.parts.library.graphs.get(work.held.plan.model) if work is not None else None
         if work is not None and graph is not None:
-            self.duties.learn(work.held, graph, event.seconds)
+            self.upkeep.learn(work.held, graph, event.seconds)
         return self.parts.stage.on_done(event, graph, self.parts.neighbours.linked(), now_s)
 
-    # --- the user ----------------------------------------------------------------------------------
+    # --- the user --------------------------------------------------------------------------------
 
     def _on_submitted(self, event: Submitted, now_s: float) -> list[Effect]:
         view = self.parts.deployments.views.get(event.deployment)
         spec = view.spec if view is not None else None
+        if self.parts.state in ("draining", "offline"):
+            text = f"{self.parts.me} is {self.parts.state}: it takes no new frames"
+            return [Deliver(event.token, "draining", text, (), (), 0.0, 0, "")]
         if spec is None or spec.removed:
             text = f"there is no deployment {event.deployment}; `edgeflow status` lists them"
             return [Deliver(event.token, "unknown-deployment", text, (), (), 0.0, 0, "")]
@@ -331,6 +247,25 @@ class NodeCore:
             return self.parts.relay.submit(event, spec.source, deadline_s, linked, now_s)
         frame = self._open(event, event.deployment, deadline_s, now_s)
         frame.token = event.token
+        return self._accept(frame)
+
+    def _on_submit(self, event: Tensors, submit: Submit, now_s: float) -> list[Effect]:
+        """A frame from another node: it is accepted here, or told at once why not."""
+        view = self.parts.deployments.views.get(submit.deployment)
+        spec = view.spec if view is not None else None
+        me, code, text = self.parts.me, "", ""
+        if spec is None or spec.removed or spec.source != me:
+            code, text = "unknown-deployment", f"{me} is not the source of {submit.deployment}"
+        elif self.parts.state in ("draining", "offline"):
+            code, text = "draining", f"{me} is {self.parts.state}: it takes no new frames"
+        elif not submit.budget_s > 0:
+            code, text = "deadline", "it was spent on arrival"
+        if code:
+            outcome = Outcome(submit.deployment, submit.frame, code, text, ())
+            return [SendTensors(event.peer, outcome, ())]
+        budget_s = min(submit.budget_s, BUDGET_S_MAX)
+        frame = self._open(event, submit.deployment, budget_s, now_s)
+        frame.reply = (event.peer, submit.frame)
         return self._accept(frame)
 
     def _open(
@@ -352,10 +287,6 @@ class NodeCore:
     def _accept(self, frame: OpenFrame) -> list[Effect]:
         view = self.parts.deployments.views.get(frame.deployment)
         return self.parts.inflight.submit(frame, self.parts.graph_of(view))
-
-    def _on_wanted(self, event: Wanted, now_s: float) -> list[Effect]:
-        effects = self._on_spec(event.spec, now_s)
-        return [*effects, Publish(event.spec)]
 
 
 def _home(parts: Parts, effect: SendTensors) -> Tensors:

@@ -1,4 +1,4 @@
-"""Everything one node's mind is made of, in one place: `node` routes events here, `duties` ticks it.
+"""Everything one node's mind is made of: `node` routes events here, `duties` ticks it.
 
 Invariant: no part knows another except through what it was given at its making.
 """

@@ -1,7 +1,7 @@
 """Submitting to a deployment whose source is another node.
 
     submitted ──link up──▶ sent to the source ──Outcome──▶ delivered
-        '── deadline, source lost: Error ──────────────────────^
+        '── too many, deadline, source lost: Error ────────────^
 
 The source gives the one outcome; this side only adds an error of its own where none can come any
 more. It never sends a frame twice.
@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from edgeflow.bundles import Bundles
 from edgeflow.events import Bundle, Deliver, Effect, SendTensors, Submitted
 from edgeflow.messages import Outcome, Submit
+
+ERRANDS_MAX = 256
+"""Frames under way to other sources; one more is refused at once, as its source would."""
 
 
 @dataclass(slots=True)
@@ -41,6 +44,9 @@ class Relay:
         self, event: Submitted, source: str, deadline_s: float, linked: frozenset[str], now_s: float
     ) -> list[Effect]:
         """Accept a frame; it leaves as soon as there is a link."""
+        if len(self.errands) >= ERRANDS_MAX:
+            text = f"{ERRANDS_MAX} frames are on their way already"
+            return [Deliver(event.token, "overload", text, (), (), 0.0, 0, "")]
         self.bundles.hold(event.bundle)
         self.errands[event.token] = Errand(event, source, now_s, now_s + deadline_s)
         return self.tick(linked, now_s)

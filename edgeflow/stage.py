@@ -1,12 +1,12 @@
 """Computing this node's segment of other nodes' frames (and of its own).
 
-    Frame ─▶ held? fits? room? budget? ─▶ gather until all inputs are here ─▶ queue ─▶ run ─▶ send on
-                 no: Refusal to the source       budget spent: dropped                fail: Failure
+    Frame ─▶ held? fits? budget? room? ─▶ gather until all inputs are here ─▶ queue ─▶ run ─▶ send
+                 no: Refusal to the source       budget spent: dropped           fail: Failure
 
 A stage keeps nothing after sending. It never waits and never asks: full means refuse.
 
-Invariants: nothing runs for a plan not held (F3), nor after its budget is spent (D5); queued bytes
-stay below QUEUED_BYTES_MAX (D4).
+Invariants: nothing runs for a plan not held (F3), nor after its budget is spent (D5), nor for a
+source whose link is gone; queued bytes stay below QUEUED_BYTES_MAX (D4).
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ from edgeflow.events import (
     Tensors,
 )
 from edgeflow.graph import Graph
+from edgeflow.headers import heads, mismatch
 from edgeflow.holding import HeldPlan
-from edgeflow.inflight import heads, mismatch
 from edgeflow.messages import Failure, Frame, Refusal, Result, TensorHead
 
 QUEUED_FRAMES_MAX = 64
 """Frames gathered and waiting: two windows of a busy fleet."""
 QUEUED_BYTES_MAX = 512 << 20
 """The same in bytes of tensors; beyond it a frame is refused, and its source tries again."""
+BUDGET_S_MAX = 3600.0
+"""No frame is kept longer, whatever its header says."""
 
 
 @dataclass(slots=True)
@@ -94,29 +96,33 @@ class Stage:
         assert isinstance(frame, Frame)
         if held is None or graph is None or held.segment is None:
             return self._refuse(frame, "not-held")
-        contracts = [graph.tensors[name] for name in held.segment.inputs]
-        if wrong := mismatch(frame.tensors, contracts, partly=True):
-            return self._refuse(frame, "malformed", wrong)
-        if frame.budget_s <= 0:
-            return self._refuse(frame, "spent")
+        code, text = _what_is_wrong(frame, held, graph)
+        if code:
+            return self._refuse(frame, code, text)
         key = key_of(frame)
         work = self.gathers.get(key)
+        if self._is_full(event.size_bytes, is_new=work is None):
+            text = f"{len(self)} frames wait at {self.me}"
+            return [*self._refuse(frame, "full", text), *self._drop(key)]
         if work is None:
-            if self._is_full(event.size_bytes):
-                return self._refuse(frame, "full", f"{len(self)} frames wait at {self.me}")
-            work = self.gathers[key] = Work(frame, held, now_s + frame.budget_s)
-        names = {head.name for head in frame.tensors}
-        if names <= work.names:
-            return []
-        work.names |= names
-        work.bundles.append(self.bundles.hold(event.bundle))
-        work.size_bytes += event.size_bytes
-        self.queued_bytes += event.size_bytes
-        if work.names != set(held.segment.inputs):
+            expires_s = now_s + min(frame.budget_s, BUDGET_S_MAX)
+            work = self.gathers[key] = Work(frame, held, expires_s)
+        if not self._add(work, event) or len(work.names) < len(held.segment.inputs):
             return []
         del self.gathers[key]
         self.queue.append(work)
         return self.next(now_s)
+
+    def _add(self, work: Work, event: Tensors) -> bool:
+        """Put a piece to the others; False where it brings nothing new."""
+        names = {head.name for head in event.message.tensors}
+        if names <= work.names:
+            return False
+        work.names |= names
+        work.bundles.append(self.bundles.hold(event.bundle))
+        work.size_bytes += event.size_bytes
+        self.queued_bytes += event.size_bytes
+        return True
 
     def __len__(self) -> int:
         """Frames here, gathered or not."""
@@ -172,9 +178,8 @@ class Stage:
         effects: list[Effect] = []
         for key, work in list(self.gathers.items()):
             if now_s >= work.expires_s:
-                del self.gathers[key]
                 self.expired += 1
-                effects += self._forget(work)
+                effects += self._drop(key)
         return effects
 
     def retire(self, plan_hash: str) -> list[Effect]:
@@ -182,15 +187,34 @@ class Stage:
         effects: list[Effect] = []
         for key, work in list(self.gathers.items()):
             if work.frame.hash == plan_hash:
-                del self.gathers[key]
-                effects += self._refuse(work.frame, "not-held") + self._forget(work)
+                effects += self._refuse(work.frame, "not-held") + self._drop(key)
         for work in [work for work in self.queue if work.frame.hash == plan_hash]:
             self.queue.remove(work)
             effects += self._refuse(work.frame, "not-held") + self._forget(work)
         return effects
 
-    def _is_full(self, size_bytes: int) -> bool:
-        return len(self) >= QUEUED_FRAMES_MAX or self.queued_bytes + size_bytes > QUEUED_BYTES_MAX
+    def on_source_lost(self, source: str, session: int) -> list[Effect]:
+        """Nobody waits for its frames: it tries them anew once it is back."""
+        effects: list[Effect] = []
+        lost = (source, session)
+        for key, work in list(self.gathers.items()):
+            if (work.frame.source, work.frame.source_session) == lost:
+                effects += self._drop(key)
+        for work in list(self.queue):
+            if (work.frame.source, work.frame.source_session) == lost:
+                self.queue.remove(work)
+                effects += self._forget(work)
+        return effects
+
+    def _is_full(self, size_bytes: int, *, is_new: bool) -> bool:
+        if is_new and len(self) >= QUEUED_FRAMES_MAX:
+            return True
+        return self.queued_bytes + size_bytes > QUEUED_BYTES_MAX
+
+    def _drop(self, key: WorkKey) -> list[Effect]:
+        """Forget a gather, if there is one."""
+        work = self.gathers.pop(key, None)
+        return self._forget(work) if work is not None else []
 
     def _send(
         self, work: Work, node: str, message: Frame | Result, bundle: Bundle, linked: frozenset[str]
@@ -215,3 +239,14 @@ class Stage:
         for bundle in work.bundles:
             effects += self.bundles.drop(bundle)
         return effects
+
+
+def _what_is_wrong(frame: Frame, held: HeldPlan, graph: Graph) -> tuple[str, str]:
+    """(code, text) of the refusal; empty where a frame may be taken."""
+    assert held.segment is not None
+    contracts = [graph.tensors[name] for name in held.segment.inputs]
+    if wrong := mismatch(frame.tensors, contracts, partly=True):
+        return "malformed", wrong
+    if (frame.source, frame.source_session) != held.home:
+        return "malformed", "its source is not that of its plan"
+    return ("", "") if frame.budget_s > 0 else ("spent", "")

@@ -43,9 +43,9 @@ ROOMS = {
         2,
         True,
         "membership election planning estimate neighbours bundles deployments fetch library"
-        " holding inflight stage lead relay",
+        " holding headers openframe tally inflight stage boards survey lead relay",
     ),
-    "mind": Room(3, True, "parts duties node sim"),
+    "mind": Room(3, True, "parts duties upkeep control node sim"),
     "engines": Room(3, False, "modelfile exporter executors audit picture"),
     "io": Room(4, False, "io"),
     "faces": Room(5, False, "__init__ __main__ api cli demo bench"),

@@ -1,0 +1,72 @@
+"""Reading a board, and what the nodes said of its plans.
+
+Invariant: pure; nothing in here decides anything but whether a plan is drained.
+"""
+
+from __future__ import annotations
+
+from edgeflow.deployments import View
+from edgeflow.holding import READY
+from edgeflow.messages import Board, Plan, PlanId, Spec, Status
+
+Word = tuple[str, str]
+"""(phase, sentence) of a Status."""
+
+
+def emptied(spec: Spec, board: Board, retired: PlanId) -> Board:
+    """No plan, and every plan up to `retired` is over; the same board where it says so already."""
+    is_empty = not (board.preparing or board.committed or board.draining)
+    is_same = board.retired is not None and board.claim == board.retired.claim == retired.claim
+    if is_empty and is_same and board.generation == spec.generation:
+        return board
+    return Board(spec.name, retired.claim, spec.generation, None, None, retired=retired)
+
+
+def holding_of(view: View, plan: Plan, node: str) -> tuple[str, int, str]:
+    """(status, bytes at hand, why) that a node last said of a plan."""
+    held = view.helds.get(node)
+    if held is None or held.session != plan.sessions[node]:
+        return "", 0, ""
+    for holding in held.plans:
+        if holding.hash == plan.hash and holding.id == plan.id:
+            return holding.status, holding.have_bytes, holding.why
+    return "", 0, ""
+
+
+def is_drained(view: View, plan: Plan, board: Board) -> bool:
+    """The source uses a newer plan and has no open frame under this one; or it is gone."""
+    held = view.helds.get(plan.source)
+    if held is None or board.committed is None:
+        return False
+    if held.session != plan.sessions[plan.source]:
+        return True
+    newest = board.committed.id
+    active = any(each.status == "active" and each.id >= newest for each in held.plans)
+    status, _, _ = holding_of(view, plan, plan.source)
+    return active and status not in ("active", "in-flight")
+
+
+def describe(view: View, board: Board) -> Word:
+    if board.preparing is not None:
+        plan = board.preparing
+        late = [node for node in plan.sessions if holding_of(view, plan, node)[0] not in READY]
+        return "preparing", f"plan {plan.id}: waiting for {', '.join(late)}"
+    if board.committed is None:
+        return "waiting", "no plan yet"
+    return "running", board.committed.reason
+
+
+def status_of(spec: Spec, board: Board, word: Word, leader: str) -> Status:
+    plan = board.committed or board.preparing
+    return Status(
+        deployment=spec.name,
+        model_name=spec.model_name,
+        source=spec.source,
+        phase=word[0],
+        sentence=word[1],
+        placement=plan.variants[0] if plan else "",
+        predicted_s=plan.predicted_s if plan else 0.0,
+        lower_bound_s=plan.lower_bound_s if plan else 0.0,
+        plan=str(plan.id) if plan else "",
+        leader=leader,
+    )

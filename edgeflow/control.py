@@ -1,0 +1,165 @@
+"""What a node does about the broker: control messages, the connection, the user's wishes.
+
+Three topics have one writer each, and that writer reads them too: a node its own state, caps and
+held plans. Who finds something older or foreign there says the truth again.
+
+Invariant: no message is the only chance; whatever is dropped here comes again with the next period.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from edgeflow.duties import Duties
+from edgeflow.events import (
+    BrokerDown,
+    BrokerUp,
+    Calibrated,
+    Effect,
+    Heard,
+    Publish,
+    Sampled,
+    Stop,
+    Tell,
+    Wanted,
+)
+from edgeflow.messages import (
+    Board,
+    Caps,
+    Held,
+    Leader,
+    Load,
+    Request,
+    Response,
+    Spec,
+    State,
+    Status,
+)
+from edgeflow.parts import Parts
+from edgeflow.upkeep import Upkeep
+
+
+class Control:
+    """The control plane's side of a NodeCore."""
+
+    def __init__(self, parts: Parts, duties: Duties, upkeep: Upkeep) -> None:
+        self.parts, self.duties, self.upkeep = parts, duties, upkeep
+        self._handlers: dict[type[Any], Callable[[Any, bool, float], list[Effect]]] = {
+            Load: self._on_load,
+            Leader: self._on_leader,
+            State: self._on_peer,
+            Caps: self._on_peer,
+            Board: self._on_board,
+            Held: self._on_held,
+            Spec: self._on_spec,
+            Status: self._on_status,
+            Request: self._on_request,
+        }
+
+    def on_sampled(self, event: Sampled, now_s: float) -> list[Effect]:
+        """For the next heartbeat."""
+        self.parts.sample = event
+        return []
+
+    def on_calibrated(self, event: Calibrated, now_s: float) -> list[Effect]:
+        """This node knows what it can do."""
+        return self.duties.become_ready(event.rates, now_s)
+
+    def on_broker_up(self, event: BrokerUp, now_s: float) -> list[Effect]:
+        """Say everything again: this broker may be a new one."""
+        reconnect = self.parts.connection > 0
+        self.parts.connection = event.connection
+        self.parts.membership.on_broker(True, now_s, reconnect)
+        self.parts.election = self.parts.election.on_broker(True, now_s, reconnect)
+        return self.duties.republish_all(now_s)
+
+    def on_broker_down(self, event: BrokerDown, now_s: float) -> list[Effect]:
+        """Leases stand still."""
+        self.parts.membership.on_broker(False, now_s, reconnect=True)
+        self.parts.election = self.parts.election.on_broker(False, now_s, reconnect=True)
+        return []
+
+    def on_wanted(self, event: Wanted, now_s: float) -> list[Effect]:
+        """The user's wish, from this process."""
+        return [*self._on_spec(event.spec, False, now_s), Publish(event.spec)]
+
+    def on_heard(self, event: Heard, now_s: float) -> list[Effect]:
+        """A control message, live or retained."""
+        handler = self._handlers.get(type(event.message))
+        return handler(event.message, event.retained, now_s) if handler is not None else []
+
+    def _on_leader(self, message: Leader, retained: bool, now_s: float) -> list[Effect]:
+        self.parts.election, beats = self.parts.election.on_leader(message, retained, now_s)
+        return [Publish(beat) for beat in beats]
+
+    def _on_status(self, message: Status, retained: bool, now_s: float) -> list[Effect]:
+        self.parts.deployments.view(message.deployment).status = message
+        return []
+
+    def _on_peer(self, message: State | Caps, retained: bool, now_s: float) -> list[Effect]:
+        if message.node == self.parts.me:
+            if message.session > self.parts.session:
+                text = f"another node calls itself {self.parts.me}, started later: this one stops"
+                return [Tell(text), Stop()]
+            mine = self.parts.own_state() if isinstance(message, State) else self.parts.caps
+            return [] if message == mine else [Publish(mine)]
+        if isinstance(message, State):
+            self.parts.membership.on_state(message, retained, now_s)
+        else:
+            self.parts.membership.on_caps(message, retained)
+        return []
+
+    def _on_load(self, message: Load, retained: bool, now_s: float) -> list[Effect]:
+        if retained:
+            return []
+        if message.node == self.parts.me:
+            if message.session == self.parts.session:
+                self.parts.election = self.parts.election.on_echo(now_s)
+            return []
+        self.parts.membership.on_load(message, now_s)
+        for claim in (message.claim, *(fence.claim for fence in message.fences.values())):
+            if claim is not None:
+                self.parts.election = self.parts.election.saw(claim, now_s)
+        return []
+
+    def _on_board(self, board: Board, retained: bool, now_s: float) -> list[Effect]:
+        self.parts.election = self.parts.election.saw(board.claim, now_s)
+        if board.claim != self.parts.election.mine:
+            # Our own board comes back late: we know better what we decided since.
+            self.parts.deployments.on_board(board)
+        before = set(self.parts.holdings.plans)
+        effects = self.parts.holdings.on_board(board)
+        for gone in sorted(before - set(self.parts.holdings.plans)):
+            effects += self.parts.stage.retire(gone)
+        return effects
+
+    def _on_held(self, message: Held, retained: bool, now_s: float) -> list[Effect]:
+        if message.node == self.parts.me:
+            self.upkeep.contradict(message, now_s)
+        else:
+            self.parts.deployments.on_held(message)
+        return []
+
+    def _on_spec(self, spec: Spec, retained: bool, now_s: float) -> list[Effect]:
+        known = self.parts.deployments.view(spec.name).spec
+        if not self.parts.deployments.on_spec(spec) or known is None:
+            return []
+        if known.source != self.parts.me or (spec.source == known.source and not spec.removed):
+            return []
+        what = "was removed" if spec.removed else f"has its source at {spec.source} now"
+        text = f"deployment {spec.name} {what}"
+        return self.parts.inflight.remove(spec.name, text, now_s)
+
+    def _on_request(self, message: Request, retained: bool, now_s: float) -> list[Effect]:
+        if message.node != self.parts.me or retained:
+            return []
+        answer = Response(
+            self.parts.me, message.verb, message.id, "ok", {"session": str(self.parts.session)}
+        )
+        if message.verb == "drain":
+            return [Publish(answer), *self.duties.drain("asked over MQTT", now_s)]
+        if message.verb != "ping":
+            text = f"{self.parts.me} knows drain and ping, not {message.verb}"
+            answer = Response(self.parts.me, message.verb, message.id, "refused", error=text)
+        return [Publish(answer)]

@@ -1,0 +1,120 @@
+"""What the leader knows of the fleet, in the planner's terms.
+
+    peers, heartbeats ─▶ survey ─▶ Cluster ─▶ ask ─▶ Proposal
+
+Invariant: pure; the same table at the same time gives the same cluster.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost
+from edgeflow.errors import EdgeflowError
+from edgeflow.graph import Graph
+from edgeflow.membership import Membership, Peer
+from edgeflow.messages import Plan, Spec
+from edgeflow.placement import parse_placement
+from edgeflow.planning import Proposal, propose
+
+LINK_PRIOR = LinkCost(delay_s=0.002, bytes_per_s=50e6 / 8)
+"""A link that is up but not measured yet: 50 Mbit/s."""
+SAMPLES_MIN = 2
+"""A link counts as measured with so many samples: two sizes tell delay from rate."""
+
+
+def survey(membership: Membership, source: str, model: str, now_s: float) -> Cluster:
+    """The nodes and links that a plan may use, with what was learned of each."""
+    peers = {peer.name: peer for peer in membership.alive(now_s) if peer.state == "ready"}
+    known = sorted(
+        peer.load.compute_ratio[model]
+        for peer in peers.values()
+        if peer.load and model in peer.load.compute_ratio
+    )
+    guess = known[len(known) // 2] if known else 1.0
+    nodes = {name: _node_cost(peer, model, guess) for name, peer in peers.items()}
+    links = {
+        (name, other): _link_cost(peer, other)
+        for name, peer in peers.items()
+        if peer.load
+        for other, report in peer.load.links.items()
+        if report.up and other in peers
+    }
+    return Cluster(nodes, links, source)
+
+
+def ask(spec: Spec, graph: Graph, cluster: Cluster, shunned: Iterable[str]) -> Proposal:
+    """The best plan for what is wanted, or the one that the user fixed.
+
+    PlanningError or PlacementError says what is in the way.
+    """
+    if spec.placement:
+        pinned = parse_placement(graph, spec.placement)
+        return propose(graph, cluster, "mincut", pinned=pinned)
+    allowed = frozenset(cluster.nodes) - frozenset(shunned)
+    return propose(graph, cluster, spec.algorithm, allowed=allowed)
+
+
+def price_s(graph: Graph, cluster: Cluster, line: str) -> float:
+    """What a placement line costs now; infinite where it cannot be run."""
+    try:
+        placement = parse_placement(graph, line)
+    except EdgeflowError:
+        return math.inf
+    if any(node not in cluster.nodes for node in placement.values()):
+        return math.inf
+    return CostModel(graph, cluster).evaluate(placement).total_s
+
+
+def what_broke(membership: Membership, plan: Plan, now_s: float) -> str:
+    """Which node of a plan cannot be used any more, in words; empty where all can."""
+    for node, session in plan.sessions.items():
+        if membership.is_usable(node, session, now_s):
+            continue
+        peer = membership.peers.get(node)
+        if peer is None or not membership.is_alive(node, now_s):
+            return f"{node} is lost"
+        if peer.session != session:
+            return f"{node} was restarted"
+        return f"{node} is {peer.state or 'unknown yet'}"
+    return ""
+
+
+def is_settled(membership: Membership, source: str, now_s: float) -> bool:
+    """Whether every link that a first plan may use was measured."""
+    peers = {peer.name: peer for peer in membership.alive(now_s)}
+    if source not in peers or any(peer.state == "init" for peer in peers.values()):
+        return False
+    computing = [peer for peer in peers.values() if peer.caps and peer.caps.rates]
+    return bool(computing) and all(
+        a.name == b.name or _samples(a, b.name) >= SAMPLES_MIN
+        for a in [*computing, peers[source]]
+        for b in [*computing, peers[source]]
+        if _may_link(a, b)
+    )
+
+
+def _samples(peer: Peer, other: str) -> int:
+    report = peer.load.links.get(other) if peer.load else None
+    return report.samples if report is not None and report.up else 0
+
+
+def _may_link(a: Peer, b: Peer) -> bool:
+    assert a.caps is not None
+    assert b.caps is not None
+    return a.caps.reachable or b.caps.reachable
+
+
+def _node_cost(peer: Peer, model: str, guess: float) -> NodeCost:
+    assert peer.caps is not None
+    ratio = peer.load.compute_ratio.get(model, guess) if peer.load else guess
+    return NodeCost(peer.name, peer.caps.tier, peer.caps.rates, ratio)
+
+
+def _link_cost(peer: Peer, other: str) -> LinkCost:
+    assert peer.load is not None
+    report = peer.load.links[other]
+    if report.samples < SAMPLES_MIN or report.bytes_per_s <= 0:
+        return LINK_PRIOR
+    return LinkCost(report.delay_s, report.bytes_per_s)

@@ -1,0 +1,131 @@
+"""What may have become possible after an event: preparations and parked frames move on.
+
+    a frame's event      parked frames are sent where the window has room
+    anything else        and plans under preparation take their next step, and what is held is said
+
+Invariant: idempotent; what an event cannot have changed is not looked at.
+"""
+
+from __future__ import annotations
+
+import math
+
+from edgeflow.cost import NodeCost, Workload
+from edgeflow.estimate import RatioEstimate
+from edgeflow.events import Effect, Publish
+from edgeflow.graph import Graph
+from edgeflow.holding import HeldPlan
+from edgeflow.messages import Held
+from edgeflow.parts import Parts
+
+HELD_S = 2.0
+"""What this node holds is said again this often: switches wait for it."""
+PROGRESS_S = 1.0
+"""Bytes that came are told this often: a plan that moves is not given up as stuck."""
+
+
+class Upkeep:
+    """The part of a NodeCore that runs after events."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.told: dict[str, tuple[Held, float]] = {}
+        """What was last said of each deployment, and when."""
+
+    def prepare(self, now_s: float) -> list[Effect]:
+        """Take every preparation as far as it goes, and say what is held."""
+        parts = self.parts
+        effects: list[Effect] = []
+        linked = parts.neighbours.linked()
+        open_steps = ("manifest", "checking", "fetching", "building", "links")
+        waiting = {
+            held.plan.deployment
+            for held in parts.holdings.plans.values()
+            if held.step in open_steps
+        }
+        for name in sorted(waiting):
+            holders = parts.holders(parts.deployments.view(name))
+            effects += parts.holdings.advance(holders, name, linked, now_s)
+        return effects + self._tell_held(now_s)
+
+    def pump(self, now_s: float) -> list[Effect]:
+        """Send parked frames, of every deployment with a usable plan."""
+        parts = self.parts
+        effects: list[Effect] = []
+        if not parts.inflight.frames:
+            return effects
+        for name in sorted(parts.holdings.active):
+            spec = parts.deployments.view(name).spec
+            held = parts.holdings.active_plan(name)
+            if spec is None or held is None or not self._is_usable(held, now_s):
+                continue
+            graph = parts.library.graphs.get(held.plan.model)
+            effects += parts.inflight.pump(name, held, spec.window_frames, graph, now_s)
+        return effects
+
+    def contradict(self, heard: Held, now_s: float) -> None:
+        """Our own topic says what we did not say last: say it again."""
+        parts = self.parts
+        mine = parts.holdings.message(heard.deployment, parts.inflight.plans_in_use())
+        if heard != self.told.get(heard.deployment, (mine, 0.0))[0]:
+            self.told[heard.deployment] = (heard, now_s)
+
+    def learn(self, held: HeldPlan, graph: Graph, seconds: float) -> None:
+        """Compare a segment's time with what this node's own rates predict."""
+        parts = self.parts
+        if parts.caps.rates is None or held.segment is None:
+            return
+        if not held.predicted_s:
+            held.predicted_s = predicted_segment_s(parts, held, graph)
+        if held.predicted_s > 0:
+            known = parts.ratios.get(held.plan.model, RatioEstimate())
+            parts.ratios[held.plan.model] = known.add(seconds / held.predicted_s)
+
+    def _is_usable(self, held: HeldPlan, now_s: float) -> bool:
+        """Nobody in it is known to be lost, and every link of the source is open."""
+        parts = self.parts
+        return held.peers(parts.me) <= parts.neighbours.linked() and all(
+            parts.membership.is_here(node, session, now_s)
+            for node, session in held.plan.sessions.items()
+        )
+
+    def _tell_held(self, now_s: float) -> list[Effect]:
+        """What this node holds, where it changed or is due."""
+        parts = self.parts
+        effects: list[Effect] = []
+        names = {held.plan.deployment for held in parts.holdings.plans.values()} | set(self.told)
+        if not names:
+            return effects
+        in_use = parts.inflight.plans_in_use()
+        for name in sorted(names):
+            message = parts.holdings.message(name, in_use)
+            told, told_s = self.told.get(name, (None, -math.inf))
+            if told is not None and now_s - told_s < _rest_s(told, message):
+                continue
+            self.told[name] = (message, now_s)
+            parts.deployments.on_held(message)
+            effects.append(Publish(message))
+            if not message.plans:
+                del self.told[name]
+        return effects
+
+
+def _rest_s(told: Held, message: Held) -> float:
+    """How long to wait after what was told: not at all, where more than progress changed."""
+    if told == message:
+        return HELD_S
+    if (told.session, told.keeps_model) != (message.session, message.keeps_model):
+        return 0.0
+    before = [(each.id, each.hash, each.status) for each in told.plans]
+    after = [(each.id, each.hash, each.status) for each in message.plans]
+    return PROGRESS_S if before == after else 0.0
+
+
+def predicted_segment_s(parts: Parts, held: HeldPlan, graph: Graph) -> float:
+    """Seconds of this node's segment by its own rates alone."""
+    assert held.segment is not None
+    me = NodeCost(parts.me, parts.caps.tier, parts.caps.rates)
+    seconds = Workload.of(graph).seconds(me)
+    chosen = set(held.segment.layers)
+    places = [at for at, layer in enumerate(graph.layers) if layer.name in chosen]
+    return float(seconds[places].sum())
