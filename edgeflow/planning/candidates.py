@@ -113,11 +113,13 @@ class Problem:
         if one.memory_bytes and not 0 < other.memory_bytes <= one.memory_bytes:
             return False
         slower = self.costs.layers_s(one.name) > self.costs.layers_s(other.name)
-        return not np.any(slower) and self._links_as_good(one.name, other.name)
+        peers = {
+            node.name for nodes in self.candidates.values() if one not in nodes for node in nodes
+        }
+        peers |= {self.source} - {one.name}
+        return not np.any(slower) and self._links_as_good(one.name, other.name, peers)
 
-    def _links_as_good(self, one: str, other: str) -> bool:
-        peers = {node.name for nodes in self.candidates.values() for node in nodes}
-        peers = {self.source, *peers} - {one, other}
+    def _links_as_good(self, one: str, other: str, peers: set[str]) -> bool:
         price = self.costs.price
         return all(
             mine <= theirs

@@ -18,7 +18,7 @@ import numpy as np
 
 from edgeflow.placement import Placement
 from edgeflow.planning.candidates import Problem
-from edgeflow.planning.cut import Prices, Row, best_labelling
+from edgeflow.planning.cut import Labelling, Prices, Row, best_labelling
 from edgeflow.planning.flow import Indices
 from edgeflow.planning.milp import CELLS_MAX, best_by_milp
 from edgeflow.planning.narrow import narrow
@@ -27,6 +27,8 @@ from edgeflow.planning.wiring import Wiring
 
 PROOF = 1e-9
 """A plan is optimal if no bound is lower by more than this share of its price."""
+PROGRAMMES_MAX = 8
+"""Integer programmes for one plan, up to 0.1 s each. More prove more, while the leader waits."""
 MILP_PROOF = 1e-7
 """The same where the bound is the integer programme's."""
 
@@ -41,6 +43,15 @@ class Search:
     """No plan worth finding costs more; the best price so far."""
     best: tuple[Row, Indices] | None = None
     bound_s: float = math.inf
+    programmes: int = 0
+    """Integer programmes solved so far."""
+
+    def solve(self, wiring: Wiring, prices: Prices) -> tuple[Labelling | None, bool]:
+        """An integer programme's answer; False where it is too large, or one too many."""
+        if prices.seconds.size > CELLS_MAX or self.programmes >= PROGRAMMES_MAX:
+            return None, False
+        self.programmes += 1
+        return best_by_milp(wiring, prices), True
 
     def offer(self, row: Row, prices: Prices, node: Indices) -> float:
         """Prices a labelling exactly and keeps it where it is the best; its price."""
@@ -149,11 +160,11 @@ def _try_block(search: Search, row: Row, prices: Prices, block: tuple[int, int])
     part = replace(prices, seconds=seconds)
     shared = prices.shared(search.wiring)
     outside_s = float(shared[0, : start - lead].sum() + shared[2, stop:].sum())
-    small = seconds.size <= CELLS_MAX
-    room_s = search.limit_s - outside_s
-    found = best_by_milp(inner, part) if small else passing_labelling(inner, part, room_s)
+    found, solved = search.solve(inner, part)
+    if not solved:
+        found = passing_labelling(inner, part, search.limit_s - outside_s)
     if found is None:
-        return math.inf if small else search.limit_s
+        return math.inf if solved else search.limit_s
     before, behind = np.zeros(start - lead), np.full(search.wiring.layers - stop, 2)
     price_s = search.offer(
         row, prices, np.concatenate([before, found.node, behind]).astype(np.intp)

@@ -29,8 +29,8 @@ def explain_proof(lower_bound_s: float, predicted_s: float, *, optimal: bool) ->
     """How good it is known to be."""
     if optimal:
         return "optimal for the additive cost model and the current estimates"
-    gap = f", at most {predicted_s / lower_bound_s - 1:.1%} better" if lower_bound_s > 0 else ""
-    return f"no plan takes less than {_ms(lower_bound_s)} (bound{gap})"
+    saved = 1 - lower_bound_s / predicted_s
+    return f"no plan takes less than {_ms(lower_bound_s)} (bound: at most {saved:.1%} less)"
 
 
 def _instead(problem: Problem, used: list[str]) -> str:
