@@ -96,9 +96,12 @@ UNKNOWN = -1
 """No descriptor: such a peer never gets past its first message, it has no proof to show."""
 
 
+_POLLIN = int(zmq.POLLIN)
+
+
 def has_message(socket: Socket) -> bool:
     """Asking is 1 µs; to try and be refused costs ten times that, on every socket at every turn."""
-    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & _POLLIN)
 
 
 def receive_parts(socket: Socket) -> tuple[int, list[Buffer]] | None:

@@ -58,6 +58,15 @@ class Exchange:
         if doors:
             self.watch.add(*doors.sockets.values(), *doors.monitors.values())
 
+    def close(self) -> None:
+        """Stop listening."""
+        self.watch.clear()
+        if self.doors:
+            self.doors.close()
+        if self.zap:
+            self.zap.socket.close(linger=0)
+        self.doors = self.zap = None
+
     def refuse(self, reason: str, sentence: str) -> None:
         """Count, and say so the 1st, 10th, 100th … time."""
         self.counters[reason] += 1

@@ -13,7 +13,7 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable
-from threading import Lock
+from threading import Lock, get_ident
 
 from edgeflow.events import Event
 
@@ -29,6 +29,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self.dropped = 0
+        self._owner = 0
         self._items: deque[Item] = deque()
         self._lock = Lock()
         self._rung = False
@@ -39,6 +40,10 @@ class Inbox:
     def fileno(self) -> int:
         """To be polled."""
         return self._reader.fileno()
+
+    def own(self) -> None:
+        """This thread takes: it needs no bell, as it empties the inbox before it polls again."""
+        self._owner = get_ident()
 
     def offer(self, item: Item) -> bool:
         """Give an item that may be dropped."""
@@ -52,7 +57,7 @@ class Inbox:
         """Give an item that must arrive."""
         with self._lock:
             self._items.append(item)
-            if self._rung:
+            if self._rung or get_ident() == self._owner:
                 return
             self._rung = True
         with contextlib.suppress(OSError):  # closed: nobody reads any more

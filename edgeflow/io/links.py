@@ -19,7 +19,7 @@ Invariant: LinkUp and LinkDown of a session alternate; messages of a session com
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from time import monotonic
 from typing import Any
 
@@ -37,6 +37,7 @@ from edgeflow.io.exchange import FULL_RETRY_S, Exchange
 from edgeflow.io.keys import Keys
 from edgeflow.io.lanes import Context, Lane, is_loopback
 from edgeflow.io.link import Accepted, Dialled, LinkGoneError
+from edgeflow.io.receipts import UNASKED
 from edgeflow.io.reception import Reception
 from edgeflow.io.zap import Zap
 from edgeflow.messages import (
@@ -71,9 +72,9 @@ class Links:
         self.public_key = identity.public if identity else ""
         self._insecure = config.insecure
         self._keys = identity
+        host = bind_host(config, identity is not None)
         self._owns_context = context is None
         self._context = context or zmq.Context()
-        host = bind_host(config, identity is not None)
         try:
             doors = _listen(self._context, host, config, identity)
         except NetworkError:
@@ -154,10 +155,12 @@ class Links:
             return False
         parts = encode_tensors(message, arrays)
         size_bytes = sum(map(len, parts))
-        self._serial += 1
-        self._exchange.receipts.sent(peer, self._serial, size_bytes, self._exchange.clock())
+        serial, now_s = UNASKED, self._exchange.clock()
+        if isinstance(message, ProbeData) or self._exchange.receipts.wants(peer, now_s):
+            self._serial = serial = self._serial + 1
+            self._exchange.receipts.sent(peer, serial, size_bytes, now_s)
         return self._exchange.send(
-            link, Lane.TENSORS, [self._serial.to_bytes(8, "big"), *parts], size_bytes
+            link, Lane.TENSORS, [serial.to_bytes(8, "big"), *parts], size_bytes
         )
 
     def send_raw(self, peer: str, message: BlobChunk | ProbeData, raw: bytes | memoryview) -> bool:
@@ -189,10 +192,14 @@ class Links:
         """Keep our sockets in this poller, as they come and go."""
         self._exchange.watch.register(poller)
 
-    def receive(self, now_s: float) -> list[Arrival]:
-        """What came: at most some 100 signals and 16 tensor messages, fair between peers."""
-        self._reception.drain(now_s)
-        self.counters["cut off"] += self._exchange.gate.check(now_s)
+    def receive(self, now_s: float, ready: Container[object] | None = None) -> list[Arrival]:
+        """What came: at most some 100 signals and 16 tensor messages, fair between peers.
+
+        `ready` are the sockets that the poller named; None: all are asked.
+        """
+        self._reception.drain(now_s, ready)
+        if cut := self._exchange.gate.check(now_s):
+            self._exchange.refuse("cut off", f"{cut} connection(s) that sent too much or nothing")
         self.pump(now_s)
         events, self._exchange.events = self._exchange.events, []
         return events
@@ -220,14 +227,10 @@ class Links:
                 self._exchange.drop(link)
 
     def close(self) -> None:
-        """Close every socket; what was not sent yet is dropped."""
+        """Close every socket; what was not sent yet is dropped. Again: nothing."""
         for peer in list(self._exchange.links):
             self.close_peer(peer)
-        if self._exchange.doors:
-            self._exchange.doors.close()
-        if self._exchange.zap:
-            self._exchange.zap.socket.close(linger=0)
-        self._exchange.watch.clear()
+        self._exchange.close()
         self._end_context()
 
     def _end_context(self) -> None:

@@ -13,7 +13,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -111,7 +111,7 @@ class Loop:
             Stop: lambda _: self.halt(),
         }
 
-    # --- for other threads -------------------------------------------------------------------------
+    # --- for other threads ------------------------------------------------------------------------
 
     def submit(
         self,
@@ -151,7 +151,7 @@ class Loop:
         """Finish what was taken, then stop."""
         self.inbox.put(Asked(why))
 
-    # --- the loop ----------------------------------------------------------------------------------
+    # --- the loop ---------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Until the core says Stop."""
@@ -159,28 +159,30 @@ class Loop:
         poller.register(self.inbox, zmq.POLLIN)
         self.links.register(poller)
         tick_s = time.monotonic()
+        self.inbox.own()
         try:
             while self._is_running:
                 now_s = time.monotonic()
                 due_s = min(tick_s, self.links.due_s(now_s))
-                poller.poll(math.ceil(max(0.0, due_s - now_s) * 1000))
-                self._receive()
+                ready = poller.poll(math.ceil(max(0.0, due_s - now_s) * 1000))
                 if time.monotonic() >= tick_s:
                     tick_s = time.monotonic() + TICK_S
                     self._handle(Tick())
+                self._receive({socket for socket, _ in ready})
         finally:
             self._close()
 
-    def _receive(self) -> None:
-        """Whatever is there, links first."""
-        for arrival in self.links.receive(time.monotonic()):
+    def _receive(self, ready: Container[object]) -> None:
+        """Whatever is there, links first, until nothing is left in the inbox."""
+        for arrival in self.links.receive(time.monotonic(), ready):
             self._arrive(arrival)
         self.links.pump(time.monotonic())
-        for item in self.inbox.take():
-            if callable(item):
-                item()
-            else:
-                self._handle(item)
+        while items := self.inbox.take():
+            for item in items:
+                if callable(item):
+                    item()
+                else:
+                    self._handle(item)
 
     def _handle(self, event: Event) -> None:
         for effect in self.core.handle(event, time.monotonic()):
@@ -219,7 +221,7 @@ class Loop:
         self.engine.stop()
         self.inbox.close()
 
-    # --- effects -----------------------------------------------------------------------------------
+    # --- effects ----------------------------------------------------------------------------------
 
     def _release(self, effect: Release) -> None:
         del self._bundles[effect.bundle]

@@ -1,6 +1,8 @@
 """What a message took to cross: from asking to send it until its receipt came back.
 
 Only messages that had the link alone count: one that overlapped another says nothing of the rate.
+A link whose last message was quick is asked now and then, a slow one every time: a receipt for each
+frame costs as much as a small frame, and what is quick cannot overlap for long.
 
 Invariant: at most WAITING_MAX messages a peer are remembered, none for longer than EXPIRES_S.
 """
@@ -15,6 +17,12 @@ from edgeflow.messages import Receipt
 WAITING_MAX = 256
 EXPIRES_S = 60.0
 """A receipt this late is of no use; what was refused or lost has none at all."""
+QUICK_S = 0.005
+"""A message that took less leaves no receipt wanted for a while; so little it can falsify."""
+ASK_S = 0.05
+"""The while: a link that slows down is noticed after so long."""
+UNASKED = 0
+"""The serial of a message that wants no receipt."""
 
 
 @dataclass(slots=True)
@@ -30,6 +38,13 @@ class Receipts:
     def __init__(self, is_shared: bool) -> None:
         self._is_shared = is_shared
         self._waiting: dict[str, dict[int, _Sent]] = {}
+        self._last: dict[str, tuple[float, float]] = {}
+        """When a peer was last asked, and what its last receipted message took."""
+
+    def wants(self, peer: str, now_s: float) -> bool:
+        """Whether the next message to this peer should ask for a receipt."""
+        asked_s, took_s = self._last.get(peer, (0.0, EXPIRES_S))
+        return took_s >= QUICK_S or now_s - asked_s >= ASK_S
 
     def sent(self, peer: str, serial: int, size_bytes: int, now_s: float) -> None:
         """A tensor message was handed over for sending."""
@@ -42,11 +57,14 @@ class Receipts:
         others = [sent for waiting in crowd for sent in waiting.values()]
         for other in others:
             other.alone = False
+        self._last[peer] = (now_s, self._last.get(peer, (0.0, EXPIRES_S))[1])
         mine[serial] = _Sent(now_s, size_bytes, alone=not others)
 
     def came(self, peer: str, receipt: Receipt, now_s: float) -> Transferred | None:
         """The event, where the receipt is for a message that had the link alone."""
         sent = self._waiting.get(peer, {}).pop(receipt.serial, None)
+        if sent is not None:
+            self._last[peer] = (self._last[peer][0], now_s - sent.start_s)
         if sent is None or not sent.alone or receipt.received_bytes != sent.size_bytes:
             return None
         return Transferred(peer, sent.size_bytes, now_s - sent.start_s)
@@ -54,3 +72,4 @@ class Receipts:
     def forget(self, peer: str) -> None:
         """The link is gone, and what was on its way with it."""
         self._waiting.pop(peer, None)
+        self._last.pop(peer, None)

@@ -8,6 +8,8 @@ Invariant: no bytes from the network raise anything in here; what is wrong is co
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -25,6 +27,7 @@ from edgeflow.io.doors import PARTS_MAX, has_message, receive_parts
 from edgeflow.io.exchange import Exchange
 from edgeflow.io.lanes import Lane, RoutingId, Socket
 from edgeflow.io.link import Accepted, Dialled, Link, LinkGoneError
+from edgeflow.io.receipts import UNASKED
 from edgeflow.messages import BlobChunk, Frame, Hello, ProbeData, Receipt, SignalMessage, Welcome
 
 DOOR_MESSAGES = {Lane.SIGNALS: 64, Lane.TENSORS: 8}
@@ -38,9 +41,14 @@ class Reception:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
+        self._ready: Container[object] | None = None
 
-    def drain(self, now_s: float) -> None:
-        """Read what is there, bounded, signals first."""
+    def _is_ready(self, socket: Socket) -> bool:
+        return self._ready is None or socket in self._ready
+
+    def drain(self, now_s: float, ready: Container[object] | None = None) -> None:
+        """Read what is there, bounded, signals first; where `ready` is given, only from those."""
+        self._ready = ready
         if self._exchange.zap and (refused := self._exchange.zap.answer()):
             self._exchange.refuse("wrong key", f"{refused} connection(s) without the cluster key")
         self._watch_doors(now_s)
@@ -55,12 +63,14 @@ class Reception:
 
     # --- connections ------------------------------------------------------------------------------
 
-    def _watch_doors(self, now_s: float) -> None:
+    def _watch_doors(self, now_s: float, *, whole: bool = False) -> None:
         doors, gate = self._exchange.doors, self._exchange.gate
         if doors is None:
             return
         gone = set()
         for lane, monitor in doors.monitors.items():
+            if not (whole or self._is_ready(monitor)):
+                continue
             while (told := _told(monitor)) is not None:
                 event, descriptor = told
                 if event == zmq.EVENT_ACCEPTED:
@@ -82,6 +92,8 @@ class Reception:
 
     def _watch_dialled(self, link: Dialled, now_s: float) -> None:
         for lane, monitor in list(link.monitors.items()):
+            if not self._is_ready(monitor):
+                continue
             while not monitor.closed and (told := _told(monitor)) is not None:
                 event, descriptor = told
                 if event == zmq.EVENT_CONNECTED:
@@ -98,8 +110,9 @@ class Reception:
 
     def _read_door(self, lane: Lane, now_s: float) -> None:
         doors = self._exchange.doors
-        for _ in range(DOOR_MESSAGES[lane] if doors else 0):
-            assert doors is not None
+        if doors is None or not self._is_ready(doors.sockets[lane]):
+            return
+        for _ in range(DOOR_MESSAGES[lane]):
             received = receive_parts(doors.sockets[lane])
             if received is None:
                 return
@@ -132,7 +145,7 @@ class Reception:
             return False
         # Descriptors are reused: learn first who is gone, or the old one's end would be taken for
         # this one's.
-        self._watch_doors(now_s)
+        self._watch_doors(now_s, whole=True)
         doors.knocked(lane, sender, descriptor)
         self._exchange.admit(sender.node)
         return True
@@ -140,7 +153,8 @@ class Reception:
     def _read_dialled(self, link: Dialled, lane: Lane, now_s: float) -> None:
         for _ in range(LINK_MESSAGES[lane]):
             socket = link.sockets.get(lane)
-            received = receive_parts(socket) if socket else None
+            is_ready = socket is not None and self._is_ready(socket)
+            received = receive_parts(socket) if socket and is_ready else None
             if received is None:
                 return
             descriptor, parts = received
@@ -202,8 +216,9 @@ class Reception:
         if len(serial) != 8 or len(parts) > PARTS_MAX - 1:
             raise CodecError(f"{len(parts)} parts, a serial of {len(serial)} bytes")
         size_bytes = sum(map(len, rest))
-        receipt = Receipt(int.from_bytes(serial, "big"), size_bytes)
-        self._exchange.signal(link, receipt)
+        number = int.from_bytes(serial, "big")
+        if number != UNASKED:
+            self._exchange.signal(link, Receipt(number, size_bytes))
         message, arrays = decode_tensors(rest)
         match message:
             case ProbeData():
