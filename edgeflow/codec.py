@@ -180,7 +180,7 @@ def encode_tensors(message: TensorMessage, arrays: Arrays) -> list[Buffer]:
         array = arrays.get(head.name)
         if array is None:
             raise CodecError(f"tensor {head.name!r} is in the header and not among the arrays")
-        found = (array.dtype.name, array.shape)
+        found = (_name_of(array.dtype), array.shape)
         _refuse_unless(found == (head.dtype, head.shape), f"{head.name} is {found}, not as told")
         parts.append(_buffer(array))
     _check_heads(message, [len(part) for part in parts[1:]])
@@ -199,9 +199,15 @@ def decode_tensors(parts: Sequence[Buffer]) -> tuple[TensorMessage, dict[str, ND
     }
 
 
+@cache
+def _name_of(dtype: np.dtype[Any]) -> str:
+    """numpy works a name out anew each time."""
+    return dtype.name
+
+
 def head_of(name: str, array: NDArray[Any]) -> TensorHead:
     """The header's line on an array."""
-    return TensorHead(name, array.dtype.name, tuple(array.shape))
+    return TensorHead(name, _name_of(array.dtype), tuple(array.shape))
 
 
 def heads_of(message: TensorMessage, raw_bytes: int = 0) -> tuple[TensorHead, ...]:

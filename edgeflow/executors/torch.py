@@ -158,7 +158,7 @@ class TorchSegment:
         array = inputs.get(contract.name)
         if array is None:
             raise ModelError(f"input {contract.name} is missing")
-        if array.dtype.name != contract.dtype or array.shape != contract.shape:
+        if array.dtype != contract.dtype or array.shape != contract.shape:
             raise ModelError(
                 f"input {contract.name} is {array.dtype.name} {array.shape}, "
                 f"the model takes {contract.dtype} {contract.shape}"

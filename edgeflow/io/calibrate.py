@@ -16,7 +16,7 @@ from statistics import median
 import numpy as np
 
 from edgeflow.executors import build
-from edgeflow.graph import Array, Contract, Graph, Op, Weight
+from edgeflow.graph import Array, Attribute, Contract, Graph, Op, Weight
 from edgeflow.messages import Rates
 from edgeflow.ops import OPSET, op_bytes, op_flops
 
@@ -103,7 +103,7 @@ def _weight_shape(op: Op, role: str) -> tuple[int, ...]:
 
 def _conv(name: str, channels: int, side: int, kernel: int, groups: int = 1) -> Op:
     pad = kernel // 2
-    attrs = {
+    attrs: dict[str, Attribute] = {
         "stride": (1, 1),
         "padding": (pad, pad, pad, pad),
         "dilation": (1, 1),
