@@ -50,6 +50,12 @@ def wait_for_port(
     pytest.fail(f"nothing listens on {port} after {patience_s} s: {process.args!r}")
 
 
+@pytest.fixture
+def wait_for() -> Callable[..., None]:
+    """`wait_for(port, process)`: see `wait_for_port`."""
+    return wait_for_port
+
+
 def stop(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM, then SIGKILL to it and to its children: a test never leaves one behind."""
     try:
