@@ -201,8 +201,7 @@ def decode_tensors(parts: Sequence[Buffer]) -> tuple[TensorMessage, dict[str, ND
 
 @cache
 def _name_of(dtype: np.dtype[Any]) -> str:
-    """numpy works a name out anew each time."""
-    return dtype.name
+    return dtype.name  # numpy works it out anew each time
 
 
 def head_of(name: str, array: NDArray[Any]) -> TensorHead:

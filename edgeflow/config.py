@@ -22,7 +22,7 @@ class Emulate(Struct, frozen=True, forbid_unknown_fields=True):
     mbps: Annotated[float, Meta(ge=0)] = 0.0
     """Rate of everything this node sends, to any peer, in Mbit/s; 0: as fast as it goes."""
     peers_mbps: dict[Name, Annotated[float, Meta(gt=0)]] = {}
-    """Rate towards one peer (or, by the name of a tier, towards every node of it); the slower wins."""
+    """Rate towards one peer, or by a tier's name towards each node of it; the slower wins."""
     delay_ms: Annotated[float, Meta(ge=0)] = 0.0
     """Added to every message sent."""
 
@@ -38,7 +38,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     compute: str = "auto"
     """auto cpu cuda none"""
     threads: Annotated[int, Meta(ge=0)] = 0
-    """Threads of the engine; 0: one for each core. Results are bit-equal only at the same number."""
+    """Threads of the engine; 0: one a core. Results are bit-equal only at the same number."""
     bind: str = ""
     """Address to accept links on. Empty: every interface with a cluster key, loopback without."""
     tensors_port: Annotated[int, Meta(ge=0, le=65535)] = TENSORS_PORT

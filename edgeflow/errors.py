@@ -1,6 +1,6 @@
-"""Errors a user can meet: each text names the cure, each class has an exit code of the command line.
+"""Errors a user can meet: each text names the cure, each class has an exit code.
 
-    0 done   1 a bug of ours   2 wrong usage   3 model   4 broker   5 deployment   6 frame   7 network
+0 done   1 a bug of ours   2 wrong usage   3 model   4 broker   5 deployment   6 frame   7 network
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the thinking part hears (events) and what it asks for (effects).
 
-    bytes ─▶ shell ─▶ Event ─▶ NodeCore.handle(event, now_s) ─▶ Effect, … ─▶ shell carries them out
+    bytes ─▶ shell ─▶ Event ─▶ NodeCore.handle(event, now_s) ─▶ Effect, … ─▶ shell does them
 
 Both are data: events can be written to a file and replayed. Tensors are never in here; a `Bundle`
 (an integer) names tensors which the shell holds until the core says `Release`.
@@ -111,7 +111,7 @@ class Signal(Struct, frozen=True, tag=True):
 
 
 class Tensors(Struct, frozen=True, tag=True):
-    """A message of the tensors lane. Buffers agree with the header's shapes; they are in `bundle`."""
+    """A message of the tensors lane, checked against its header; its tensors are in `bundle`."""
 
     peer: Name
     session: int
@@ -251,7 +251,7 @@ Event = (
 )
 
 
-# --- effects ----------------------------------------------------------------------------------------
+# --- effects --------------------------------------------------------------------------------------
 
 
 class Publish(Struct, frozen=True, tag=True):
@@ -261,7 +261,7 @@ class Publish(Struct, frozen=True, tag=True):
 
 
 class OpenLink(Struct, frozen=True, tag=True):
-    """Dial (`endpoints` not empty), or accept, a peer's session. Again with another session: replace."""
+    """Dial (`endpoints` not empty), or accept, a session of a peer; another one is replaced."""
 
     peer: Name
     session: int
@@ -352,7 +352,7 @@ class Release(Struct, frozen=True, tag=True):
 
 
 class Deliver(Struct, frozen=True, tag=True):
-    """The one outcome of Submitted(token). `code` empty: the result is in `bundles` under `names`."""
+    """The one outcome of Submitted(token); `code` empty: a result, in `bundles` as `names`."""
 
     token: int
     code: str

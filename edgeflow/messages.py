@@ -4,11 +4,11 @@ Two wires carry them:
 
     MQTT (JSON)      State Caps Load Leader Spec Board Held Status Metrics Notice Request Response
     ZeroMQ (msgpack) signals: Hello Welcome Probe Receipt Refusal Failure BlobRequest BlobMissing
-                     with tensors or bytes behind them: Frame Result Submit Outcome BlobChunk ProbeData
+                     with bytes behind them: Frame Result Submit Outcome BlobChunk ProbeData
 
 Invariant: a message is data. It is checked field by field where bytes become a message
-(`edgeflow.codec`), once, and trusted afterwards. Everything retained is a *state*: hearing it twice,
-late or never changes nothing that the next period does not mend.
+(`edgeflow.codec`), once, and trusted afterwards. Everything retained is a *state*: hearing it
+twice, late or never changes nothing that the next period does not mend.
 """
 
 from __future__ import annotations

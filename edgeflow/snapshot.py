@@ -1,4 +1,4 @@
-"""The cluster as one node sees it now, as data: what `status` prints and `Flow.snapshot` returns."""
+"""The cluster as one node sees it now: what `status` prints and `Flow.snapshot` returns."""
 
 from __future__ import annotations
 

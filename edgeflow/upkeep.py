@@ -23,6 +23,9 @@ HELD_S = 2.0
 PROGRESS_S = 1.0
 """Bytes that came are told this often: a plan that moves is not given up as stuck."""
 
+LEARN_S_MIN = 0.002
+"""A segment shorter than this tells more of the clock than of the machine."""
+
 
 class Upkeep:
     """The part of a NodeCore that runs after events."""
@@ -73,7 +76,7 @@ class Upkeep:
     def learn(self, held: HeldPlan, graph: Graph, seconds: float) -> None:
         """Compare a segment's time with what this node's own rates predict."""
         parts = self.parts
-        if parts.caps.rates is None or held.segment is None:
+        if parts.caps.rates is None or held.segment is None or seconds < LEARN_S_MIN:
             return
         if not held.predicted_s:
             held.predicted_s = predicted_segment_s(parts, held, graph)

@@ -45,10 +45,10 @@ ROOMS = {
         "membership election planning estimate neighbours bundles deployments fetch library"
         " holding headers openframe tally inflight stage boards survey lead relay",
     ),
-    "mind": Room(3, True, "parts duties upkeep control node snapshot sim"),
+    "mind": Room(3, True, "parts duties upkeep control node snapshot questions sim"),
     "engines": Room(3, False, "modelfile exporter executors audit picture"),
     "io": Room(4, False, "io"),
-    "faces": Room(5, False, "__init__ __main__ service api cli demo bench"),
+    "faces": Room(5, False, "__init__ __main__ service flow result api cli demo bench"),
 }
 
 PURE_IMPORTS = """

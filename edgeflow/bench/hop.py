@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zmq
@@ -31,6 +32,8 @@ from edgeflow.demo.fleet import Fleet
 from edgeflow.graph import Array, Contract, Graph, Op
 from edgeflow.ops import OPSET
 
+RATIO_MAX = 1.5
+"""What a relay node may cost of the bare way."""
 WARM = 20
 """Pairs that are not counted."""
 READY_S = 30.0
@@ -51,7 +54,7 @@ def main() -> int:
     pairs = measure(tensor, options.pairs)
     report = summary(pairs, tensor.nbytes)
     print(json.dumps(report) if options.json else text(report))
-    return int(report["ratio_median"] > 1.5)
+    return int(statistics.median(ours / bare for ours, bare in pairs) > RATIO_MAX)
 
 
 def measure(tensor: Array, count: int) -> list[tuple[float, float]]:
@@ -99,7 +102,7 @@ def through_edgeflow(flow: Flow, name: str, tensor: Array) -> float:
 def through_bare(socket: zmq.Socket[bytes], tensor: Array) -> float:
     """Seconds from send to the echo."""
     start_s = time.perf_counter()
-    socket.send_multipart([b"header", memoryview(tensor).cast("B")], copy=False)
+    socket.send_multipart([b"header", tensor.data.cast("B")], copy=False)
     socket.recv_multipart(copy=False)
     return time.perf_counter() - start_s
 
@@ -133,7 +136,7 @@ def bare_relay() -> Iterator[zmq.Socket[bytes]]:
         context.destroy(linger=0)
 
 
-def summary(pairs: list[tuple[float, float]], size_bytes: int) -> dict[str, float | int | str]:
+def summary(pairs: list[tuple[float, float]], size_bytes: int) -> dict[str, Any]:
     """Medians, and the ratio pair by pair with its quartiles."""
     ours, bare = zip(*pairs, strict=True)
     low, middle, high = statistics.quantiles([a / b for a, b in pairs], n=4)
@@ -149,11 +152,11 @@ def summary(pairs: list[tuple[float, float]], size_bytes: int) -> dict[str, floa
     }
 
 
-def text(report: dict[str, float | int | str]) -> str:
+def text(report: dict[str, Any]) -> str:
     """For people."""
     return (
         "{bytes} bytes to a relay node and back, {pairs} pairs, {machine}\n"
-        "edgeflow {edgeflow_ms_median:.2f} ms, bare ROUTER/DEALER {bare_ms_median:.2f} ms (medians)\n"
+        "edgeflow {edgeflow_ms_median:.2f} ms, bare ROUTER/DEALER {bare_ms_median:.2f} ms: medians\n"
         "ratio, pair by pair: {ratio_median:.2f} "
         "({ratio_quartile_low:.2f} to {ratio_quartile_high:.2f} between the quartiles)"
     ).format(**report)

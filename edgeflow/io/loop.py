@@ -55,7 +55,7 @@ from edgeflow.io.inbox import Inbox
 from edgeflow.io.links import Links
 from edgeflow.io.mqtt import Mqtt
 from edgeflow.io.store import Store
-from edgeflow.messages import BlobChunk, BlobMissing, TensorHead
+from edgeflow.messages import BlobChunk, BlobMissing
 from edgeflow.node import NodeCore
 
 log = logging.getLogger("edgeflow")
@@ -241,7 +241,7 @@ class Loop:
             for name, bundle in zip(names, bundles, strict=len(effect.bundles) != 1)
         }
         heads = tuple(head_of(name, array) for name, array in arrays.items())
-        self.links.send_tensors(effect.peer, _with_heads(effect, heads), arrays)
+        self.links.send_tensors(effect.peer, replace(effect.message, tensors=heads), arrays)
 
     def _send_probe(self, effect: SendProbe) -> None:
         zeros = np.zeros(effect.message.size_bytes, np.uint8)
@@ -291,11 +291,6 @@ class Loop:
         }
         seconds, attempts = effect.seconds, effect.attempts
         then(Answer(effect.code, effect.text, outputs, seconds, attempts, effect.plan))
-
-
-def _with_heads(effect: SendTensors, heads: tuple[TensorHead, ...]) -> Any:
-    """The header with the shapes that the arrays really have."""
-    return replace(effect.message, tensors=heads)
 
 
 def _ignore(sent: bool) -> None:

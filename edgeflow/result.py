@@ -1,0 +1,36 @@
+"""What a caller gets for a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgeflow.graph import Array
+
+
+@dataclass(frozen=True, slots=True)
+class InferResult:
+    """One frame's outcome."""
+
+    index: int
+    """In the order of submission."""
+    outputs: Mapping[str, Array]
+    """By the model's output names, read-only; empty with an error."""
+    latency_s: float
+    """From submit to outcome, on this node's clock."""
+    attempts: int
+    plan: str
+    code: str = ""
+    """Empty for a result, else the error's."""
+    text: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """It is a result."""
+        return not self.code
+
+    @property
+    def output(self) -> Array:
+        """The only output of a model that has one."""
+        (array,) = self.outputs.values()
+        return array
