@@ -142,6 +142,15 @@ def test_pins_and_forbidden_nodes_are_kept() -> None:
     assert "edge" not in plan(home(), allowed=("cam", "cloud")).placement.values()
 
 
+def test_a_layer_may_be_pinned_to_a_node_that_is_worse_in_everything() -> None:
+    costs = fleet(
+        chain(10, 10, 10),
+        {"cam": (0, [9.0, 9.0]), "fast": (1, [0.1, 0.1]), "slow": (1, [1.0, 1.0])},
+        {("cam", "fast"): (0.0, 100.0), ("cam", "slow"): (0.0, 90.0)},
+    )
+    assert set(plan(costs, pinned={"l0": "slow"}).placement.values()) == {"slow"}
+
+
 def test_a_placement_by_hand_is_taken_as_it_is_and_compared() -> None:
     by_hand = {"l0": "edge", "l1": "cam", "l2": "cam", "l3": "cam"}
     found = plan(home(), pinned=by_hand)
