@@ -23,6 +23,8 @@ from edgeflow.snapshot import Snapshot
 
 REFRESH_S = 0.2
 BARS = "▁▂▃▄▅▆▇█"
+HAND_OUT = "hand-out"
+"""How deployments begin that only hand out weights: no news."""
 HISTORY = 60
 """Frames in the row of bars."""
 
@@ -83,7 +85,8 @@ class Show:
             self._live.update(self._screen(snapshot, notices, tally), refresh=True)
             return
         for notice in notices[self._told :]:
-            self.phase(f"  {notice}")
+            if not notice.startswith(HAND_OUT):
+                self.phase(f"  {notice}")
         self._told = len(notices)
         answered = tally.results + tally.errors
         if answered > self._said:
@@ -142,16 +145,15 @@ def _plans(snapshot: Snapshot) -> Text:
 
 def _nodes(snapshot: Snapshot) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("node", "tier", "state", "computes", "cpu", "emulated"):
+    for title in ("node", "tier", "state", "computes", "emulated"):
         table.add_column(title, no_wrap=title != "emulated")
     layers = layers_by_node(snapshot)
     for node in snapshot.nodes:
         name = Text(node.name, style="bold" if node.leads else "")
         name.append(" leads" if node.leads else "", style="bold yellow")
         style = "red" if node.state in ("lost", "offline") else ""
-        cpu = f"{node.cpu_percent:.0f} %"
         does = layers.get(node.name, "–")
-        table.add_row(name, node.tier, Text(node.state, style), does, cpu, node.emulated)
+        table.add_row(name, node.tier, Text(node.state, style), does, node.emulated)
     return table
 
 
