@@ -70,6 +70,8 @@ class Store:
         self._blobs: OrderedDict[str, _Blob] = OrderedDict()
         self._files: dict[str, _Blob] = {}
         """What model files hold."""
+        nothing = hashlib.sha256(b"").hexdigest()  # a weight without elements needs no fetching
+        self._files[nothing] = _Blob(self._folder, 0, 0, True, False)
         found = [path for path in self._folder.iterdir() if _is_digest(path.name)]
         for path in sorted(found, key=lambda path: path.stat().st_mtime):
             self._blobs[path.name] = _Blob(path, 0, path.stat().st_size, False, True)

@@ -69,7 +69,7 @@ def drive(
     while not until(seen) and time.monotonic() < end_s:
         now_s = time.monotonic()
         due_s = min([now_s + 0.05, *(links.due_s(now_s) for links in nodes)])
-        poller.poll(max(0.0, due_s - now_s) * 1000)
+        poller.poll(int(max(0.0, due_s - now_s) * 1000))
         for links in nodes:
             arrivals = links.receive(time.monotonic())
             seen += [(links.node, arrival) for arrival in arrivals]
