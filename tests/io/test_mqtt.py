@@ -209,7 +209,7 @@ def test_a_wrong_password_is_named_and_a_right_one_gets_in(
     start(port, "--user", "bob", password="s3/cr@t")
     for wrong in ("", "bob:nope@"):
         mqtt, _ = connect(f"mqtt://{wrong}127.0.0.1:{port}")
-        with pytest.raises(BrokerError, match="(?i)password") as found:
+        with pytest.raises(BrokerError, match=r"(?i)password") as found:
             mqtt.wait_up(0.5)
         assert "nope" not in str(found.value)
     mqtt, _ = connect(f"mqtt://bob:s3%2Fcr%40t@127.0.0.1:{port}")
