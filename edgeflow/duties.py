@@ -128,14 +128,15 @@ class Duties:
         )
 
     def _keep_models(self, now_s: float) -> list[Effect]:
-        """The leader needs graphs; a source keeps whole models."""
+        """Whoever may lead needs graphs, also where it has no link to their source; a source keeps
+        whole models."""
         parts = self.parts
         effects: list[Effect] = []
         for view in parts.deployments.views.values():
             spec = view.spec
             if spec is None or spec.removed:
                 continue
-            if parts.election.leads or spec.source == parts.me:
+            if parts.election.can_lead or spec.source == parts.me:
                 effects += parts.library.want(spec.model, parts.holders(view), now_s)
             if spec.source == parts.me:
                 effects += parts.library.keep(spec.model)

@@ -52,10 +52,13 @@ class Neighbours:
 
     me: str
     links: dict[str, Neighbour] = field(default_factory=dict)
+    _linked: frozenset[str] | None = None
 
     def linked(self) -> frozenset[str]:
-        """Peers whose link is up."""
-        return frozenset(name for name, link in self.links.items() if link.is_up)
+        """Peers whose link is up; asked for at every frame, so it is kept."""
+        if self._linked is None:
+            self._linked = frozenset(name for name, link in self.links.items() if link.is_up)
+        return self._linked
 
     def tick(
         self, mine: Caps | None, alive: Iterable[Peer], is_busy: bool, now_s: float
@@ -81,6 +84,7 @@ class Neighbours:
         if link is None or link.session != session:
             return []
         link.is_up, link.probes, link.sampled_s = True, list(PROBES_BYTES), now_s
+        self._linked = None
         return self._next_probe(name, link, now_s)
 
     def on_down(self, name: str, session: int) -> None:
@@ -88,6 +92,7 @@ class Neighbours:
         link = self.links.get(name)
         if link is not None and link.session == session:
             link.is_up = False
+            self._linked = None
 
     def on_transferred(self, name: str, nbytes: int, seconds: float, now_s: float) -> list[Effect]:
         """A receipt: one more sample."""
@@ -135,6 +140,7 @@ class Neighbours:
             link.endpoints = endpoints
         else:
             self.links[peer.name] = Neighbour(peer.session, endpoints)
+            self._linked = None
         return [OpenLink(peer.name, peer.session, endpoints, caps.public_key, caps.tier.name)]
 
     def _probe(self, name: str, link: Neighbour, is_busy: bool, now_s: float) -> list[Effect]:

@@ -56,7 +56,8 @@ class Relay:
         effects: list[Effect] = []
         for token, errand in list(self.errands.items()):
             if now_s >= errand.deadline_s:
-                effects += self._end(token, "deadline", f"no answer from {errand.source}", now_s)
+                what = "answer from" if errand.is_sent else "link to"
+                effects += self._end(token, "deadline", f"no {what} {errand.source}", now_s)
             elif not errand.is_sent and errand.source in linked:
                 errand.is_sent = True
                 event = errand.event

@@ -37,6 +37,10 @@ class Broker:
     clockwork: Clockwork
     drops: float = 0.0
     doubles: float = 0.0
+    deaf: set[str] = field(default_factory=set)
+    """Clients that nothing reaches."""
+    mute: set[str] = field(default_factory=set)
+    """Clients from whom nothing arrives."""
     is_up: bool = True
     retained: dict[str, tuple[ControlMessage, str]] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
@@ -57,13 +61,20 @@ class Broker:
         if session is None:
             return
         if not gracefully and self.is_up:
-            delay_s = self.clockwork.jitter(0.01, 1.0)
+            delay_s = self.clockwork.jitter(0.01, 3.0)
             self.clockwork.after(delay_s, lambda: self._accept(client, session.will))
+
+    def lose(self, client: str) -> None:
+        """A connection breaks; the will may come after the client is back."""
+        session = self.sessions.get(client)
+        if session is not None:
+            self.disconnect(client, gracefully=False)
+            session.on_down()
 
     def publish(self, client: str, message: ControlMessage) -> None:
         """From a connected client; lost where the broker is gone when it would arrive."""
         session = self.sessions.get(client)
-        if session is None:
+        if session is None or client in self.mute:
             return
         topic = codec.topic_of(CLUSTER, message)
         decoded = codec.decode_control(CLUSTER, topic, codec.encode_control(message))
@@ -88,6 +99,8 @@ class Broker:
         if type(message).retain:
             self.retained[codec.topic_of(CLUSTER, message)] = (message, publisher)
         for session in list(self.sessions.values()):
+            if session.client in self.deaf:
+                continue
             if self.clockwork.random.random() >= self.drops:
                 self._pass(session, message, publisher, retained=False)
             if self.doubles and self.clockwork.random.random() < self.doubles:

@@ -1,4 +1,4 @@
-"""Links between nodes: up once both sides want each other's session, in order, lost when they break."""
+"""Links between nodes: up once both sides want each other's session, in order until they break."""
 
 from __future__ import annotations
 
@@ -49,7 +49,11 @@ class Network:
         """Bring the link up if nothing is in the way."""
         a, b = _pair(node, peer)
         mine, theirs = self.wishes.get((a, b)), self.wishes.get((b, a))
-        if mine is None or theirs is None or (a, b) in self.cut | self.up.keys() | self.untold.keys():
+        if (
+            mine is None
+            or theirs is None
+            or (a, b) in self.cut | self.up.keys() | self.untold.keys()
+        ):
             return
         sessions = (self.session_of(a), self.session_of(b))
         if None in sessions or (theirs.session, mine.session) != sessions:
@@ -60,7 +64,9 @@ class Network:
         self.tell(a, b, theirs.mine, True)
         self.tell(b, a, mine.mine, True)
 
-    def send(self, sender: str, receiver: str, lane: str, delay_s: float, deliver: Callable[[], None]) -> bool:
+    def send(
+        self, sender: str, receiver: str, lane: str, delay_s: float, deliver: Callable[[], None]
+    ) -> bool:
         """In order per lane; lost if the link breaks on the way."""
         pair = _pair(sender, receiver)
         sessions = self.up.get(pair)
@@ -102,7 +108,10 @@ class Network:
         sessions = self.up.pop(pair, None)
         if sessions is None:
             return
-        for node, peer, session in ((pair[0], pair[1], sessions[1]), (pair[1], pair[0], sessions[0])):
+        for node, peer, session in (
+            (pair[0], pair[1], sessions[1]),
+            (pair[1], pair[0], sessions[0]),
+        ):
             if node != tell:
                 self.untold[pair] = self.untold.get(pair, 0) + 1
                 delay_s = self.clockwork.jitter(0.0, 2.0)

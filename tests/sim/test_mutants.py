@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
 
 import pytest
 
@@ -18,40 +18,50 @@ SEEDS_MAX = 60
 
 @dataclass(frozen=True)
 class Mutant:
-    """One line of the core, as it should not be."""
+    """One expression of the core, as it should not be. `place` is module:Class.method."""
 
-    module: str
-    owner: str
-    method: str
+    place: str
     right: str
     wrong: str
     violates: tuple[str, ...]
 
 
 MUTANTS = {
-    "fence_lets_the_same_id_in_again": Mutant(
-        "edgeflow.holding",
-        "Holdings",
-        "_apply",
-        "not plan.id > fence",
-        "not plan.id >= fence",
-        ("F1",),
+    "the fence lets the same id in again": Mutant(
+        "holding:Holdings._apply", "not plan.id > fence", "not plan.id >= fence", ("F1",)
     ),
-    "retained_claim_renews_a_lease": Mutant(
-        "edgeflow.election",
-        "Election",
-        "on_leader",
-        "if retained or message.beat",
-        "if message.beat",
-        ("E2",),
+    "a retained claim renews a lease": Mutant(
+        "election:Election.on_leader", "if retained or message.beat", "if message.beat", ("E2",)
     ),
-    "second_result_is_delivered_too": Mutant(
-        "edgeflow.inflight",
-        "Inflight",
-        "_end",
+    "a duplicate heartbeat is a sign of life": Mutant(
+        "membership:Membership.on_load", "message.seq <= peer.load.seq", "False", ("E2",)
+    ),
+    "the will of an old connection counts": Mutant(
+        "membership:Membership.on_state",
+        "peer is None or message.connection < peer.connection",
+        "peer is None",
+        ("E3",),
+    ),
+    "a second result is delivered too": Mutant(
+        "inflight:Inflight._end",
         "self.frames.pop(frame.id, None)",
         "self.frames.get(frame.id, None)",
         ("D1", "Traceback"),
+    ),
+    "frames are computed only once COMMIT was heard": Mutant(
+        "holding:Holdings.ready",
+        'held.step != "ready"',
+        'held.step != "ready" or held.plan.id != self.committed.get(held.plan.deployment)',
+        ("R1",),
+    ),
+    "a plan is retired as soon as a newer one is prepared": Mutant(
+        "holding:Holdings._is_over",
+        "board.committed is not None and held.plan.id < board.committed.id",
+        "named and held.plan.id < max(plan.id for plan in named)",
+        ("R1",),
+    ),
+    "what waited too long is run all the same": Mutant(
+        "stage:Stage.next", "if now_s >= work.expires_s:", "if False:", ("D5",)
     ),
 }
 
@@ -59,29 +69,33 @@ MUTANTS = {
 @contextmanager
 def planted(mutant: Mutant) -> Iterator[None]:
     """The method, compiled from its source with one expression exchanged."""
-    module: ModuleType = importlib.import_module(mutant.module)
-    owner = getattr(module, mutant.owner)
-    original: Callable[..., object] = getattr(owner, mutant.method)
+    module_name, _, path = mutant.place.partition(":")
+    class_name, _, method = path.partition(".")
+    module = importlib.import_module(f"edgeflow.{module_name}")
+    owner = getattr(module, class_name)
+    original: Callable[..., object] = getattr(owner, method)
     source = inspect.getsource(original)
-    assert source.count(mutant.right) == 1, f"{mutant.right!r} is not in {mutant.method} any more"
-    body = "class Planted:\n" + source.replace(mutant.right, mutant.wrong)
+    assert source.count(mutant.right) == 1, f"{mutant.right!r} is not in {mutant.place} any more"
+    body = "class Planted:\n" + textwrap.indent(
+        textwrap.dedent(source.replace(mutant.right, mutant.wrong)), "    "
+    )
     scope: dict[str, object] = {}
     flags = compile("from __future__ import annotations", "", "exec").co_flags
-    exec(compile(body, f"<mutant of {mutant.method}>", "exec", flags), module.__dict__, scope)  # noqa: S102
-    setattr(owner, mutant.method, vars(scope["Planted"])[mutant.method])
+    exec(compile(body, f"<mutant of {mutant.place}>", "exec", flags), module.__dict__, scope)
+    setattr(owner, method, vars(scope["Planted"])[method])
     try:
         yield
     finally:
-        setattr(owner, mutant.method, original)
+        setattr(owner, method, original)
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_planted_bug_is_caught(name: str) -> None:
+def test_a_planted_bug_is_caught(name: str, record_property: Callable[[str, object], None]) -> None:
     mutant = MUTANTS[name]
     with planted(mutant):
         for seed in range(SEEDS_MAX):
-            outcome = run_seed(seed)
+            outcome = run_seed(seed, nodes=3 + seed % 6)
             if outcome.violation.startswith(mutant.violates):
-                print(f"{name}: seed {seed}: {outcome.violation}")
+                record_property("caught", f"seed {seed}: {outcome.violation}")
                 return
     pytest.fail(f"{SEEDS_MAX} seeds did not notice {mutant.wrong!r}")
