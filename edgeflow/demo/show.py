@@ -101,9 +101,8 @@ class Show:
         ]
         parts += [_bars(self._seen), Text(), _plans(snapshot), Text(), _nodes(snapshot)]
         parts += [_links(snapshot), Text()]
-        parts += [
-            Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in notices[-5:]
-        ]
+        told = [notice for notice in notices if not notice.startswith(HAND_OUT)]
+        parts += [Text(line, style="dim") for line in told[-3:]]
         return Panel(Group(*parts), title=self.title, title_align="left")
 
 

@@ -22,7 +22,7 @@ from edgeflow.demo.contest import Entry, compete, judge
 from edgeflow.demo.fleet import Fleet
 from edgeflow.demo.live import Live
 from edgeflow.demo.pictures import Photograph, read_all
-from edgeflow.demo.show import Show
+from edgeflow.demo.show import HAND_OUT, Show
 from edgeflow.demo.tally import Tally, quantile_ms
 from edgeflow.demo.world import CAMERA, CLOUD, EDGES, WAVES, World
 from edgeflow.errors import DeployError
@@ -115,7 +115,7 @@ def hand_out(flow: Flow, model: Path, graph: Graph, show: Show) -> None:
     """
     start_s = time.monotonic()
     whole = f"{graph.layers[0].name}..{graph.layers[-1].name}"
-    names = [f"hand-out-{edge}" for edge in EDGES]
+    names = [f"{HAND_OUT}-{edge}" for edge in EDGES]
     for name, edge in zip(names, EDGES, strict=True):
         flow.deploy(model, name=name, placement=f"{whole} @{edge}", wait_s=None)
     for name in names:
