@@ -53,7 +53,7 @@ def main() -> int:
     tensor = np.random.default_rng(1).random((1, 512, int(512 * options.mb)), np.float32)
     pairs = measure(tensor, options.pairs)
     report = summary(pairs, tensor.nbytes)
-    print(json.dumps(report) if options.json else text(report))
+    sys.stdout.write((json.dumps(report) if options.json else text(report)) + "\n")
     return int(statistics.median(ours / bare for ours, bare in pairs) > RATIO_MAX)
 
 
@@ -156,9 +156,9 @@ def text(report: dict[str, Any]) -> str:
     """For people."""
     return (
         "{bytes} bytes to a relay node and back, {pairs} pairs, {machine}\n"
-        "edgeflow {edgeflow_ms_median:.2f} ms, bare ROUTER/DEALER {bare_ms_median:.2f} ms: medians\n"
+        "edgeflow {edgeflow_ms_median:.2f} ms, bare relay {bare_ms_median:.2f} ms (median)\n"
         "ratio, pair by pair: {ratio_median:.2f} "
-        "({ratio_quartile_low:.2f} to {ratio_quartile_high:.2f} between the quartiles)"
+        "({ratio_quartile_low:.2f} to {ratio_quartile_high:.2f}: quartiles)"
     ).format(**report)
 
 
