@@ -96,6 +96,7 @@ def test_a_buffer_at_an_odd_address_becomes_an_aligned_array() -> None:
     header, raw = encode_tensors(submit(x=array), {"x": array})
     _, found = decode_tensors([header, memoryview(b"_" + bytes(raw))[1:]])
     assert found["x"].flags.aligned
+    assert not found["x"].flags.writeable
     assert found["x"].tolist() == array.tolist()
 
 

@@ -19,21 +19,25 @@ import pytest
 import zmq
 from msgspec.structs import replace
 
-from edgeflow.codec import encode_signal, head_of
+from edgeflow.codec import encode_signal, encode_tensors, head_of
 from edgeflow.config import Emulate, NodeConfig
 from edgeflow.errors import NetworkError
 from edgeflow.events import LinkDown, LinkUp, Signal, Transferred
 from edgeflow.io.arrivals import Arrived, Chunk
 from edgeflow.io.keys import Keys
-from edgeflow.io.lanes import RoutingId
+from edgeflow.io.lanes import Lane, RoutingId
 from edgeflow.io.links import Links
 from edgeflow.messages import (
     BlobChunk,
     BlobMissing,
+    Claim,
     Endpoint,
+    Frame,
     Hello,
+    PlanId,
     ProbeData,
     Submit,
+    Welcome,
 )
 
 PATIENCE_S = 6.0
@@ -300,11 +304,15 @@ def test_a_proven_peer_that_sends_nonsense_is_counted_and_stays(make: Make) -> N
     join(a, b)
     link: Any = a._exchange.links["b"]
     x = np.zeros(3, np.uint8)
+    plan = PlanId(Claim(1, 0, "a", 1), 1)
+    heads = (head_of("x", x),)
+    other_session = Frame("cats", plan, 0, "f" * 64, "a", 99, 1, 1, 1.0, heads)
     for lane, parts in (
         (0, [b"12345678", b"\1rubbish", b"raw"]),
         (0, [b"1234567", b"\1"]),
         (0, [b"12345678", *[b""] * 400]),
         (0, [encode_signal(NOTE)]),
+        (0, [b"12345678", *encode_tensors(other_session, {"x": x})]),
         (1, [b"\1rubbish"]),
         (1, [b"\1", b"\1"]),
         (1, [encode_signal(Hello("c", 1))]),
@@ -352,6 +360,37 @@ def test_a_message_that_never_ends_is_cut_off_before_it_fills_memory(make: Make,
     assert b.counters["cut off"] == 1, b.counters
     assert most < 100 << 20
     raw.close()
+
+
+def test_a_peer_known_by_name_may_not_hold_back_more_than_one_message(
+    make: Make, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("edgeflow.io.gate.HELD_BYTES", {Lane.TENSORS: 1 << 20, Lane.SIGNALS: 1 << 16})
+    a, b = make("a"), make("b")
+    join(a, b)
+    link: Any = a._exchange.links["b"]
+    for _ in range(3):
+        link.sockets[Lane.TENSORS].send(bytes(1 << 20), zmq.SNDMORE)
+    seen = drive([a, b], count(LinkDown))
+    assert of(seen, LinkDown)
+    assert b.counters["cut off"] == 1
+
+
+def test_who_answers_in_another_name_is_not_believed(make: Make) -> None:
+    a = make("a")
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    routers = [context.socket(zmq.ROUTER) for _ in Lane]
+    ports = [router.bind_to_random_port("tcp://127.0.0.1") for router in routers]
+    a.open("b", 1, (Endpoint("127.0.0.1", *ports),), "")
+    for welcome in (Welcome("mallory", 1), Welcome("b", 2), NOTE):
+        before = a.counters["wrong peer"]
+        for router in routers:
+            while not router.poll(0):
+                idle([a], 0.05)
+            router.send_multipart([router.recv_multipart()[0], encode_signal(welcome)])
+        assert not of(idle([a], 0.1), LinkUp)
+        assert a.counters["wrong peer"] > before
+    context.destroy(linger=0)
 
 
 # --- keys -----------------------------------------------------------------------------------------
