@@ -45,7 +45,7 @@ class Pictured(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Of uint8 (1, rows, columns, 3): probabilities or logits, (1, classes)."""
-        picture = image.permute(0, 3, 1, 2).to(torch.float32)
+        picture = image.permute(0, 3, 1, 2).to(torch.float32).contiguous()
         out: Tensor = self.net((picture - self.mean) / self.deviation)
         return out.softmax(-1) if self.softmax else out
 
