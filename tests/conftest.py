@@ -18,6 +18,15 @@ ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 20.0
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of this suite."""
+    parser.addoption(
+        "--rewrite-golden",
+        action="store_true",
+        help="write the conversations in tests/golden anew; then read the diff",
+    )
+
+
 @pytest.fixture
 def free_port() -> Callable[[], int]:
     """Gives a TCP port of loopback that nobody listens on; never the same twice in one test."""
