@@ -24,6 +24,7 @@ GROUPS: tuple[str, ...] = (
     "status",
     "model",
     "key",
+    "simulate",
 )
 """Modules of `edgeflow.cli` in the order of --help; each has `register(app)`."""
 
