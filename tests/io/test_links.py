@@ -325,9 +325,11 @@ def test_a_proven_peer_that_sends_nonsense_is_counted_and_stays(make: Make) -> N
     assert of(drive([a, b], count(Arrived)), Arrived)
 
 
-def zmtp_dealer(node: Links, name: bytes) -> socket.socket:
+def zmtp_dealer(node: Links, name: bytes, lane: Lane = Lane.TENSORS) -> socket.socket:
     """A DEALER by hand (ZMTP 3.0, RFC 23): a real one would queue on its own side."""
-    raw = socket.create_connection(("127.0.0.1", node.endpoints[0].tensors_port))
+    end = node.endpoints[0]
+    port = end.tensors_port if lane is Lane.TENSORS else end.signals_port
+    raw = socket.create_connection(("127.0.0.1", port))
     raw.sendall(b"\xff" + bytes(8) + b"\x7f\3\0" + b"NULL".ljust(20, b"\0") + bytes(32))
     ready = b"\5READY"
     for key, word in ((b"Socket-Type", b"DEALER"), (b"Identity", name)):
@@ -365,15 +367,31 @@ def test_a_message_that_never_ends_is_cut_off_before_it_fills_memory(make: Make,
 def test_a_peer_known_by_name_may_not_hold_back_more_than_one_message(
     make: Make, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("edgeflow.io.gate.HELD_BYTES", {Lane.TENSORS: 1 << 20, Lane.SIGNALS: 1 << 16})
-    a, b = make("a"), make("b")
-    join(a, b)
-    link: Any = a._exchange.links["b"]
-    for _ in range(3):
-        link.sockets[Lane.TENSORS].send(bytes(1 << 20), zmq.SNDMORE)
-    seen = drive([a, b], count(LinkDown))
-    assert of(seen, LinkDown)
+    monkeypatch.setattr(
+        "edgeflow.io.gate.HELD_BYTES", {Lane.TENSORS: 2 << 20, Lane.SIGNALS: 1 << 16}
+    )
+    b = make("b")
+    b.open("a", 1, (), "")
+    name, hello = bytes(RoutingId("a", 1, "b", 1, 1)), encode_signal(Hello("a", 1))
+    raws = [zmtp_dealer(b, name, lane) for lane in Lane]
+    for raw in raws:
+        raw.sendall(b"\0" + bytes([len(hello)]) + hello)
+    assert of(drive([b], count(LinkUp)), LinkUp)
+    part = (1 << 20).to_bytes(8, "big") + bytes(1 << 20)
+    for _ in range(5):  # five whole messages may pass,
+        raws[Lane.TENSORS].sendall(b"\2" + part)
+        idle([b], 0.05)
+    assert b.is_up("a")
+    assert b.counters["malformed"] == 5
+    for _ in range(8):  # of one without an end only so much
+        with contextlib.suppress(OSError):
+            raws[Lane.TENSORS].sendall(b"\3" + part)
+        idle([b], 0.05)
+    idle([b], 0.5)
+    assert not b.is_up("a")
     assert b.counters["cut off"] == 1
+    for raw in raws:
+        raw.close()
 
 
 def test_who_answers_in_another_name_is_not_believed(make: Make) -> None:
