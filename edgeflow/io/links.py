@@ -243,7 +243,11 @@ class Links:
         elif link.sockets:
             link.greet(now_s)
         else:
-            link.start(self._context, self._keys, now_s)
+            try:
+                link.start(self._context, self._keys, now_s)
+            except zmq.ZMQError as error:
+                self._exchange.refuse("bad endpoint", f"{link.peer} announces no address: {error}")
+                self._exchange.drop(link)
             self._exchange.watch.add(*link.sockets.values(), *link.monitors.values())
 
     def _may_dial(self, endpoint: Endpoint) -> bool:

@@ -164,6 +164,9 @@ class Mqtt:
         client.connect_timeout = CONNECT_S
         client.suppress_exceptions = True
         client.max_queued_messages_set(QUEUED_MAX)
+        # Given this, paho leaves writing to our thread; else `publish` would write in the caller's,
+        # beside ours, and two half-sent messages could mix.
+        client.on_socket_register_write = _leave_it
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
@@ -224,6 +227,10 @@ class Mqtt:
         self.counters["malformed"] += 1
         if str(self.counters["malformed"]).strip("0") == "1":
             _log.warning("no message of ours on MQTT: %s (%s)", error, self.counters["malformed"])
+
+
+def _leave_it(_client: paho.Client, _url: Any, _socket: Any) -> None:
+    """Our thread looks for what is to be written by itself."""
 
 
 def _in_words(error: Exception) -> str:

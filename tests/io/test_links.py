@@ -143,6 +143,15 @@ def test_a_dead_endpoint_is_passed_over(make: Make, free_port: Callable[[], int]
     assert of(drive([a, b], count(LinkUp, 2)), LinkUp, "a")
 
 
+def test_an_endpoint_that_is_none_is_counted_and_passed_over(make: Make) -> None:
+    a, b = make("a", insecure=True, bind="127.0.0.1"), make("b")
+    bad = [Endpoint("127.0.0.1", 99_999, -1), Endpoint("", 1, 2), Endpoint("a b;c", 80, 80)]
+    b.open("a", 1, (), "")
+    a.open("b", 1, (*bad, *b.endpoints), "")
+    assert of(drive([a, b], count(LinkUp, 2)), LinkUp, "a")
+    assert a.counters["bad endpoint"] >= 2
+
+
 def test_a_peer_that_was_not_opened_does_not_get_in(make: Make) -> None:
     a, b = make("a"), make("b")
     a.open("b", 1, b.endpoints, "")

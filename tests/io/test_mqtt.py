@@ -114,6 +114,27 @@ def test_what_one_says_all_hear_also_itself(start: Any, connect: MakeMqtt, free_
     assert all(event.retained for event in at_late if isinstance(event, Heard))
 
 
+def test_only_its_own_thread_writes_to_the_broker(
+    start: Any, connect: MakeMqtt, free_port: Any
+) -> None:
+    port = free_port()
+    start(port)
+    mqtt, events = connect(f"mqtt://127.0.0.1:{port}")
+    mqtt.wait_up(PATIENCE_S)
+    client: Any = mqtt._client
+    send, writers = client._sock_send, set()
+
+    def spy(raw: bytes) -> Any:
+        writers.add(threading.current_thread().name)
+        return send(raw)
+
+    client._sock_send = spy
+    for number in range(50):
+        assert mqtt.publish(State("a", 1, number, "ready"))
+    wait(lambda: len(heard(events)) == 50)
+    assert writers == {"edgeflow-mqtt"}
+
+
 def test_a_node_that_vanishes_is_called_lost_with_its_session_and_connection(
     start: Any, connect: MakeMqtt, free_port: Any
 ) -> None:
