@@ -1,0 +1,122 @@
+"""Links: who dials, when one is opened anew, what is measured."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeflow.events import CloseLink, Effect, OpenLink, SendProbe
+from edgeflow.membership import Peer
+from edgeflow.messages import CLOUD, DEVICE, EDGE, Caps, Endpoint, TensorHead, Tier
+from edgeflow.neighbours import LINKS_MAX, PROBE_IDLE_S, PROBE_LOST_S, Neighbours, dials
+
+HERE, THERE = Endpoint("10.0.0.1", 1, 2), Endpoint("10.0.0.2", 1, 2)
+
+
+def caps(
+    name: str, tier: Tier = EDGE, reachable: bool = True, at: Endpoint = HERE, session: int = 1
+) -> Caps:
+    return Caps(
+        name, session, tier, "", "", 1, 1, (), (), None, True, reachable, (at,), "key-of-cluster"
+    )
+
+
+def peer(said: Caps) -> Peer:
+    return Peer(said.node, said.session, caps=said)
+
+
+MINE = caps("edge-1")
+
+
+@pytest.fixture
+def links() -> Neighbours:
+    """edge-1 with an open link to cloud-1, measured."""
+    links = Neighbours("edge-1")
+    links.tick(MINE, [peer(caps("cloud-1", CLOUD))], False, 1.0)
+    links.on_up("cloud-1", 1, 1.1)
+    for _ in range(4):
+        links.on_transferred("cloud-1", 1000, 0.01, 1.2)
+    return links
+
+
+def opened(effects: list[Effect]) -> list[OpenLink]:
+    return [effect for effect in effects if isinstance(effect, OpenLink)]
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "first_dials"),
+    [
+        (caps("cam-1", DEVICE), caps("edge-1"), True),
+        (caps("edge-1"), caps("edge-2"), True),
+        (caps("cloud-1", CLOUD), caps("edge-2"), False),
+        (caps("cloud-1", CLOUD, reachable=False), caps("edge-2"), True),
+    ],
+)
+def test_exactly_one_of_two_dials(mine: Caps, other: Caps, first_dials: bool) -> None:
+    assert dials(mine, other) is first_dials
+    assert dials(other, mine) is not first_dials
+
+
+def test_one_dials_and_the_other_accepts() -> None:
+    (dialled,) = opened(Neighbours("edge-1").tick(MINE, [peer(caps("edge-2"))], False, 1.0))
+    assert dialled == OpenLink("edge-2", 1, (HERE,), "key-of-cluster", "edge")
+    (accepted,) = opened(Neighbours("edge-1").tick(MINE, [peer(caps("cam-1", DEVICE))], False, 1.0))
+    assert accepted.endpoints == ()
+
+
+def test_two_that_nobody_can_reach_have_no_link() -> None:
+    mine, other = caps("cam-1", DEVICE, reachable=False), caps("cam-2", DEVICE, reachable=False)
+    assert Neighbours("cam-1").tick(mine, [peer(other)], False, 1.0) == []
+
+
+def test_a_new_session_replaces_the_link(links: Neighbours) -> None:
+    (again,) = opened(links.tick(MINE, [peer(caps("cloud-1", CLOUD, session=2))], False, 2.0))
+    assert again.session == 2
+    assert links.linked() == frozenset()
+    assert links.on_up("cloud-1", 1, 2.1) == []
+    assert links.linked() == frozenset()
+
+
+def test_a_peer_that_moved_is_dialled_at_its_new_address_once_the_link_is_down(
+    links: Neighbours,
+) -> None:
+    moved = peer(caps("cloud-1", CLOUD, at=THERE))
+    assert opened(links.tick(MINE, [moved], False, 2.0)) == []
+    links.on_down("cloud-1", 1)
+    (again,) = opened(links.tick(MINE, [moved], False, 2.1))
+    assert again.endpoints == (THERE,)
+    assert opened(links.tick(MINE, [moved], False, 2.2)) == []
+
+
+def test_a_down_of_an_old_session_changes_nothing(links: Neighbours) -> None:
+    links.on_down("cloud-1", 0)
+    assert links.linked() == {"cloud-1"}
+
+
+def test_a_link_that_works_stays_though_the_broker_lost_the_peer(links: Neighbours) -> None:
+    assert links.tick(MINE, [], False, 2.0) == []
+    links.on_down("cloud-1", 1)
+    assert links.tick(MINE, [], False, 2.1) == [CloseLink("cloud-1")]
+
+
+def test_links_are_bounded() -> None:
+    links = Neighbours("edge-1")
+    many = [peer(caps(f"edge-x{at}")) for at in range(LINKS_MAX + 5)]
+    assert len(opened(links.tick(MINE, many, False, 1.0))) == LINKS_MAX
+
+
+def test_a_new_link_is_probed_and_an_idle_one_again(links: Neighbours) -> None:
+    assert links.report()["cloud-1"].samples == 4
+    alive = [peer(caps("cloud-1", CLOUD))]
+    assert links.tick(MINE, alive, False, 1.1 + PROBE_IDLE_S) == []
+    assert links.tick(MINE, alive, True, 1.3 + PROBE_IDLE_S) == []
+    (probe,) = links.tick(MINE, alive, False, 1.3 + PROBE_IDLE_S)
+    assert isinstance(probe, SendProbe)
+    assert links.tick(MINE, alive, False, 1.4 + PROBE_IDLE_S) == []
+    assert len(links.tick(MINE, alive, False, 1.4 + PROBE_IDLE_S + PROBE_LOST_S)) == 1
+
+
+def test_bytes_sent_are_counted_by_their_headers(links: Neighbours) -> None:
+    heads = (TensorHead("a", "float32", (1, 3, 4)), TensorHead("b", "uint8", (5,)))
+    links.count("cloud-1", heads)
+    links.count("nobody", heads)
+    assert links.report()["cloud-1"].sent_bytes == 53
