@@ -1,0 +1,342 @@
+"""One outcome a frame: attempts, refusals, deadlines, windows."""
+
+from __future__ import annotations
+
+from dataclasses import replace as changed
+
+import pytest
+from msgspec.structs import replace
+
+from edgeflow.bundles import Bundles
+from edgeflow.codec import plan_hash
+from edgeflow.events import Deliver, Effect, Release, SendTensors
+from edgeflow.holding import HeldPlan
+from edgeflow.inflight import (
+    ATTEMPTS_MAX,
+    BACKOFF_S,
+    BROKEN_S,
+    PARKED_BYTES_MAX,
+    PARKED_FRAMES_MAX,
+    TIMEOUT_S_MIN,
+    Inflight,
+)
+from edgeflow.messages import (
+    Claim,
+    Failure,
+    Frame,
+    Outcome,
+    Plan,
+    PlanId,
+    Refusal,
+    Result,
+    TensorHead,
+)
+from edgeflow.openframe import OpenFrame
+from edgeflow.placement import parse_placement, split
+from edgeflow.sim.toy import MODEL, TOY
+
+CLAIM = Claim(1, 1, "edge-9", 1)
+IMAGE = (TensorHead("image", "float32", (1, 3, 112, 112)),)
+HEAD = (TensorHead("head", "float32", (1, 8, 28, 28)),)
+
+
+def held(seq: int = 1, line: str = "stem..head @edge-1") -> HeldPlan:
+    sessions = {"cam-1": 1, "edge-1": 1}
+    name = PlanId(CLAIM, seq)
+    made = Plan(name, "job", MODEL, "cam-1", sessions, (line,), 0.01, 0.01, "x", "y", "0" * 64)
+    plan = replace(made, hash=plan_hash(made))
+    return HeldPlan(plan, "ready", split=split(TOY, parse_placement(TOY, line), "cam-1"))
+
+
+class Source:
+    """cam-1's open frames, driven by hand."""
+
+    def __init__(self) -> None:
+        self.bundles = Bundles()
+        self.inflight = Inflight("cam-1", 1, self.bundles)
+        self.plan: HeldPlan | None = held()
+        self.now_s, self.bundle = 100.0, 0
+
+    def submit(
+        self,
+        deadline_s: float = 30.0,
+        tensors: tuple[TensorHead, ...] = IMAGE,
+        size_bytes: int = 1000,
+        reply: tuple[str, int] | None = None,
+    ) -> list[Effect]:
+        self.bundle += 1
+        number = self.inflight.new_id()
+        token = None if reply else number
+        until_s = self.now_s + deadline_s
+        frame = OpenFrame(
+            number, "job", self.bundle, size_bytes, self.now_s, until_s, token, reply, tensors
+        )
+        return self.inflight.submit(frame, TOY)
+
+    def pump(self, window: int = 4) -> list[Frame]:
+        effects = self.inflight.pump("job", self.plan, window, TOY, self.now_s)
+        return [
+            effect.message
+            for effect in effects
+            if isinstance(effect, SendTensors) and isinstance(effect.message, Frame)
+        ]
+
+    def result(self, sent: Frame, tensors: tuple[TensorHead, ...] = HEAD) -> list[Effect]:
+        self.bundle += 1
+        self.bundles.hold(self.bundle)
+        message = Result("job", sent.plan, 0, sent.hash, sent.frame, sent.attempt, 0.01, tensors)
+        effects = self.inflight.on_result(message, self.bundle, self.now_s)
+        return effects + self.bundles.drop(self.bundle)
+
+    def refuse(self, sent: Frame, code: str = "full") -> list[Effect]:
+        refusal = Refusal("job", sent.frame, sent.attempt, code, sent.plan)
+        return self.inflight.on_refusal(refusal, self.now_s)
+
+    def fail(self, sent: Frame, code: str = "failed") -> list[Effect]:
+        failure = Failure("job", sent.frame, sent.attempt, code, "it broke")
+        return self.inflight.on_failure(failure, self.now_s)
+
+    def wait(self, seconds: float) -> list[Effect]:
+        self.now_s += seconds
+        return self.inflight.tick(self.now_s)
+
+
+def outcomes(effects: list[Effect]) -> list[str]:
+    return [effect.code for effect in effects if isinstance(effect, Deliver)]
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source()
+
+
+def test_a_frame_is_sent_answered_and_forgotten(source: Source) -> None:
+    source.submit()
+    (sent,) = source.pump()
+    assert (sent.frame, sent.attempt, sent.budget_s, sent.tensors) == (1, 1, 30.0, IMAGE)
+    effects = source.result(sent)
+    assert outcomes(effects) == [""]
+    assert [each.bundle for each in effects if isinstance(each, Release)] == [1, 2]
+    assert (source.bundles.holders, source.inflight.parked_bytes) == ({}, 0)
+
+
+def test_a_second_result_finds_nothing_to_answer(source: Source) -> None:
+    source.submit()
+    (sent,) = source.pump()
+    source.result(sent)
+    assert source.result(sent) == [Release(3)]
+    assert source.inflight.tallies["job"].late == 1
+
+
+def test_the_first_result_decides_also_that_of_an_earlier_attempt(source: Source) -> None:
+    source.submit()
+    (first,) = source.pump()
+    source.wait(TIMEOUT_S_MIN)
+    (second,) = source.pump()
+    assert second.attempt == 2
+    assert outcomes(source.result(first)) == [""]
+    assert outcomes(source.result(second)) == []
+
+
+def test_a_result_under_another_plan_is_not_taken(source: Source) -> None:
+    source.submit()
+    (sent,) = source.pump()
+    assert outcomes(source.result(replace(sent, hash="e" * 64))) == []
+    assert outcomes(source.result(replace(sent, attempt=9))) == []
+    assert len(source.inflight.frames) == 1
+
+
+def test_without_a_plan_a_frame_is_parked_until_its_deadline(source: Source) -> None:
+    source.plan = None
+    source.submit(deadline_s=5.0)
+    assert source.pump() == []
+    assert outcomes(source.wait(4.9)) == []
+    assert outcomes(source.wait(0.1)) == ["deadline"]
+
+
+def test_plan_not_held_is_no_attempt(source: Source) -> None:
+    source.submit()
+    for _ in range(10):
+        (sent,) = source.pump()
+        assert source.refuse(sent, "not-held") == []
+        assert source.pump() == []
+        source.wait(BACKOFF_S)
+    assert source.inflight.frames[1].spent == 0
+
+
+def test_three_attempts_are_all(source: Source) -> None:
+    source.submit()
+    said: list[str] = []
+    for _ in range(ATTEMPTS_MAX):
+        (sent,) = source.pump()
+        said += outcomes(source.fail(sent))
+        source.wait(0.0)
+    assert said == ["failed"]
+    assert source.bundles.holders == {}
+
+
+def test_a_late_refusal_does_not_end_the_attempt_after_it(source: Source) -> None:
+    source.submit()
+    (first,) = source.pump()
+    source.wait(TIMEOUT_S_MIN)
+    (second,) = source.pump()
+    source.refuse(first)
+    source.fail(first)
+    frame = source.inflight.frames[1]
+    assert (frame.flying, frame.sent, frame.spent) == (True, second.attempt, 1)
+
+
+def test_two_refusals_of_one_attempt_count_once(source: Source) -> None:
+    source.submit()
+    (sent,) = source.pump()
+    source.refuse(sent)
+    source.refuse(sent)
+    assert source.inflight.frames[1].spent == 1
+
+
+def test_a_refusal_of_another_plan_is_of_another_session_and_changes_nothing(
+    source: Source,
+) -> None:
+    source.submit()
+    (sent,) = source.pump()
+    source.refuse(replace(sent, plan=PlanId(CLAIM, 7)))
+    assert source.inflight.frames[1].flying
+
+
+def test_each_further_attempt_has_twice_the_time(source: Source) -> None:
+    source.submit()
+    took = []
+    for _ in range(ATTEMPTS_MAX):
+        source.pump()
+        before_s = source.now_s
+        while source.inflight.frames and source.inflight.frames[1].flying:
+            source.wait(0.25)
+        took.append(source.now_s - before_s)
+    assert took == [TIMEOUT_S_MIN, 2 * TIMEOUT_S_MIN, 4 * TIMEOUT_S_MIN]
+
+
+def test_a_plan_that_lost_a_node_rests_until_it_may_work_again(source: Source) -> None:
+    source.submit()
+    (sent,) = source.pump()
+    source.fail(sent, "peer-lost")
+    assert source.pump() == []
+    source.wait(BROKEN_S - 0.1)
+    assert source.pump() == []
+    source.plan, rested = held(2), source.plan
+    assert len(source.pump()) == 1
+    source.submit()
+    source.plan = rested
+    source.wait(0.1)
+    assert len(source.pump()) == 1
+
+
+def test_a_lost_node_parks_all_frames_of_its_plan(source: Source) -> None:
+    source.submit()
+    source.submit()
+    source.pump()
+    source.inflight.on_lost(lambda plan: True, source.now_s)
+    assert source.pump() == []
+    assert [frame.spent for frame in source.inflight.frames.values()] == [1, 1]
+
+
+def test_the_window_bounds_what_is_in_flight(source: Source) -> None:
+    for _ in range(6):
+        source.submit()
+    sent = source.pump(window=4)
+    assert [each.frame for each in sent] == [1, 2, 3, 4]
+    assert source.pump(window=4) == []
+    source.result(sent[1])
+    assert [each.frame for each in source.pump(window=4)] == [5]
+
+
+def test_too_many_frames_are_an_overload_at_once(source: Source) -> None:
+    for _ in range(PARKED_FRAMES_MAX):
+        assert source.submit() == []
+    assert outcomes(source.submit()) == ["overload"]
+    assert len(source.inflight.frames) == PARKED_FRAMES_MAX
+
+
+def test_too_many_bytes_are_an_overload_at_once(source: Source) -> None:
+    source.submit(size_bytes=PARKED_BYTES_MAX)
+    assert outcomes(source.submit(size_bytes=1)) == ["overload"]
+
+
+def test_a_frame_that_does_not_fit_the_model_is_refused_with_the_reason(source: Source) -> None:
+    (said, release) = source.submit(tensors=(TensorHead("image", "uint8", (4,)),))
+    assert isinstance(said, Deliver)
+    assert said.code == "malformed"
+    assert "wanted is float32 1x3x112x112" in said.text
+    assert release == Release(1)
+
+
+def test_a_fleet_that_fails_often_is_not_helped_without_end(source: Source) -> None:
+    source.submit()
+    source.inflight.tallies["job"].retries = 0.5
+    (sent,) = source.pump()
+    assert outcomes(source.fail(sent)) == ["failed"]
+
+
+def test_outputs_of_two_attempts_never_mix() -> None:
+    source = Source()
+    two = changed(TOY, outputs=("join", "head"))
+    source.plan = held()
+    source.submit()
+    frame = source.inflight.frames[1]
+    frame.graph, frame.attempts, frame.sent, frame.flying = two, {1: "h" * 64, 2: "h" * 64}, 2, True
+    said: list[str] = []
+    for attempt, name in ((1, "join"), (2, "head")):
+        shape = tuple(int(dim) for dim in two.tensors[name].shape)
+        message = Result(
+            "job",
+            PlanId(CLAIM, 1),
+            0,
+            "h" * 64,
+            1,
+            attempt,
+            0.0,
+            (TensorHead(name, "float32", shape),),
+        )
+        said += outcomes(source.inflight.on_result(message, 50 + attempt, source.now_s))
+    assert said == []
+
+
+def test_a_removed_deployment_ends_its_frames(source: Source) -> None:
+    source.submit()
+    source.submit()
+    source.pump(window=1)
+    effects = source.inflight.remove("job", "it was removed", source.now_s)
+    assert outcomes(effects) == ["removed", "removed"]
+    assert source.bundles.holders == {}
+
+
+def test_a_remote_submitter_gets_its_outcome_and_is_forgotten_when_it_goes(
+    source: Source,
+) -> None:
+    source.submit(reply=("cam-2", 7))
+    (sent,) = source.pump()
+    answer = source.result(sent)[0]
+    assert isinstance(answer, SendTensors)
+    assert isinstance(answer.message, Outcome)
+    assert (answer.peer, answer.message.frame, answer.message.code) == ("cam-2", 7, "")
+    source.submit(reply=("cam-2", 8))
+    source.inflight.on_submitter_lost("cam-2", source.now_s)
+    assert source.inflight.frames == {}
+    assert source.bundles.holders == {}
+
+
+def test_metrics_tell_what_happened_since(source: Source) -> None:
+    source.submit()
+    source.submit()
+    (sent, _) = source.pump()
+    source.now_s += 0.5
+    source.result(sent)
+    told = source.inflight.metrics("job", source.now_s)
+    assert (told.frames, told.results, told.in_flight, told.parked) == (2, 1, 1, 0)
+    assert told.latency_p50_s == pytest.approx(0.5)
+    assert source.inflight.tallies["job"].is_told
+
+
+def test_a_result_for_an_unknown_deployment_leaves_no_trace(source: Source) -> None:
+    message = Result("other", PlanId(CLAIM, 1), 0, "h" * 64, 1, 1, 0.0, HEAD)
+    assert source.inflight.on_result(message, 1, source.now_s) == []
+    assert source.inflight.tallies == {}

@@ -1,0 +1,236 @@
+"""A worker's part: what it takes, what it refuses, what it forgets."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from edgeflow.bundles import Bundles
+from edgeflow.codec import plan_hash
+from edgeflow.events import (
+    Effect,
+    Release,
+    RunSegment,
+    SegmentDone,
+    SendSignal,
+    SendTensors,
+    Tensors,
+)
+from edgeflow.holding import HeldPlan
+from edgeflow.messages import Claim, Failure, Frame, Plan, PlanId, Refusal, Result, TensorHead
+from edgeflow.placement import parse_placement, split
+from edgeflow.sim.toy import MODEL, TOY
+from edgeflow.stage import QUEUED_BYTES_MAX, QUEUED_FRAMES_MAX, Stage
+
+LINE = "stem left @cam-1 | right @edge-2 | join @edge-1 | squeeze..head @cloud-1"
+LINKED = frozenset({"cam-1", "edge-2", "cloud-1"})
+NODES = {"cam-1": 1, "edge-1": 1, "edge-2": 1, "cloud-1": 1}
+
+
+def held(me: str = "edge-1", line: str = LINE) -> HeldPlan:
+    name = PlanId(Claim(1, 1, "edge-9", 1), 1)
+    made = Plan(name, "job", MODEL, "cam-1", NODES, (line,), 0.01, 0.01, "x", "y", "0" * 64)
+    found = split(TOY, parse_placement(TOY, line), "cam-1")
+    plan = replace(made, hash=plan_hash(made))
+    return HeldPlan(plan, "ready", split=found, segment=found.segments.get(me))
+
+
+class Worker:
+    """edge-1, which joins what cam-1 and edge-2 made."""
+
+    def __init__(self) -> None:
+        self.bundles = Bundles()
+        self.stage = Stage("edge-1", self.bundles)
+        self.held: HeldPlan | None = held()
+        self.now_s, self.bundle = 50.0, 0
+
+    def frame(self, number: int, *names: str, budget_s: float = 5.0, attempt: int = 1) -> Frame:
+        plan = held().plan
+        heads = tuple(TensorHead(name, "float32", (1, 32, 112, 112)) for name in names)
+        return Frame("job", plan.id, 0, plan.hash, "cam-1", 1, number, attempt, budget_s, heads)
+
+    def take(self, frame: Frame, size_bytes: int = 100) -> list[Effect]:
+        self.bundle += 1
+        self.bundles.hold(self.bundle)
+        event = Tensors("cam-1", 1, frame, self.bundle, size_bytes)
+        effects = self.stage.on_frame(event, self.held, TOY, self.now_s)
+        return effects + self.bundles.drop(self.bundle)
+
+    def take_whole(self, number: int, budget_s: float = 5.0) -> list[Effect]:
+        self.take(self.frame(number, "left", budget_s=budget_s))
+        return self.take(self.frame(number, "right", budget_s=budget_s))
+
+    def done(self, linked: frozenset[str] = LINKED) -> list[Effect]:
+        self.bundle += 1
+        self.bundles.hold(self.bundle)
+        event = SegmentDone(self.stage.job, self.bundle, 100, 0.01)
+        effects = self.stage.on_done(event, TOY, linked, self.now_s)
+        return effects + self.bundles.drop(self.bundle)
+
+
+def runs(effects: list[Effect]) -> list[tuple[int, ...]]:
+    return [effect.bundles for effect in effects if isinstance(effect, RunSegment)]
+
+
+def refusals(effects: list[Effect]) -> list[str]:
+    return [
+        effect.message.code
+        for effect in effects
+        if isinstance(effect, SendSignal) and isinstance(effect.message, Refusal)
+    ]
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker()
+
+
+def test_a_frame_runs_once_all_its_inputs_are_here(worker: Worker) -> None:
+    assert runs(worker.take(worker.frame(1, "left"))) == []
+    assert runs(worker.take(worker.frame(1, "right"))) == [(1, 2)]
+    assert worker.stage.queued_bytes == 200
+
+
+def test_the_outputs_go_to_the_next_segment_and_nothing_is_kept(worker: Worker) -> None:
+    worker.take_whole(1)
+    worker.now_s += 2
+    effects = worker.done()
+    (sent,) = [effect for effect in effects if isinstance(effect, SendTensors)]
+    assert isinstance(sent.message, Frame)
+    assert (sent.peer, sent.message.budget_s) == ("cloud-1", 3.0)
+    assert [head.name for head in sent.message.tensors] == ["join"]
+    assert [each.bundle for each in effects if isinstance(each, Release)] == [1, 2, 3]
+    assert (worker.bundles.holders, worker.stage.queued_bytes, len(worker.stage)) == ({}, 0, 0)
+
+
+def test_outputs_of_the_model_go_to_the_source(worker: Worker) -> None:
+    line = "stem..left right @cam-1 | join..head @edge-1"
+    last = held(line=line)
+    heads = tuple(TensorHead(name, "float32", (1, 32, 112, 112)) for name in ("left", "right"))
+    frame = Frame("job", last.plan.id, 0, last.plan.hash, "cam-1", 1, 1, 1, 5.0, heads)
+    worker.held = last
+    worker.take(frame)
+    (sent,) = [effect for effect in worker.done() if isinstance(effect, SendTensors)]
+    assert isinstance(sent.message, Result)
+    assert sent.peer == "cam-1"
+
+
+def test_what_is_not_held_is_refused(worker: Worker) -> None:
+    worker.held = None
+    assert refusals(worker.take(worker.frame(1, "left"))) == ["not-held"]
+    assert worker.bundles.holders == {}
+
+
+@pytest.mark.parametrize("budget_s", [0.0, -1.0, float("nan")])
+def test_a_spent_budget_is_refused(worker: Worker, budget_s: float) -> None:
+    assert refusals(worker.take(worker.frame(1, "left", budget_s=budget_s))) == ["spent"]
+
+
+def test_an_endless_budget_has_an_end(worker: Worker) -> None:
+    worker.take(worker.frame(1, "left", budget_s=float("inf")))
+    worker.now_s += 3601
+    worker.stage.tick(worker.now_s)
+    assert len(worker.stage) == 0
+
+
+def test_a_tensor_that_does_not_fit_is_refused(worker: Worker) -> None:
+    assert refusals(worker.take(worker.frame(1, "stem"))) == ["malformed"]
+
+
+def test_a_frame_in_the_name_of_another_source_is_refused(worker: Worker) -> None:
+    for frame in (
+        replace(worker.frame(1, "left"), source="cam-2"),
+        replace(worker.frame(1, "left"), source_session=2),
+    ):
+        assert refusals(worker.take(frame)) == ["malformed"]
+
+
+def test_full_means_refuse(worker: Worker) -> None:
+    for number in range(QUEUED_FRAMES_MAX):
+        worker.take(worker.frame(number, "left"))
+    assert refusals(worker.take(worker.frame(999, "left"))) == ["full"]
+    assert refusals(worker.take(worker.frame(0, "right"))) == []
+
+
+def test_bytes_are_bounded_also_for_the_second_piece_of_a_frame(worker: Worker) -> None:
+    worker.take(worker.frame(1, "left"), QUEUED_BYTES_MAX)
+    effects = worker.take(worker.frame(1, "right"), 1)
+    assert refusals(effects) == ["full"]
+    assert (worker.stage.queued_bytes, worker.bundles.holders) == (0, {})
+
+
+def test_a_piece_that_came_already_changes_nothing(worker: Worker) -> None:
+    worker.take(worker.frame(1, "left"))
+    assert worker.take(worker.frame(1, "left")) == [Release(2)]
+    assert worker.stage.queued_bytes == 100
+
+
+def test_attempts_and_sources_are_gathered_apart(worker: Worker) -> None:
+    worker.take(worker.frame(1, "left", attempt=1))
+    assert runs(worker.take(worker.frame(1, "right", attempt=2))) == []
+    assert len(worker.stage.gathers) == 2
+
+
+def test_one_runs_at_a_time_in_the_order_they_were_complete(worker: Worker) -> None:
+    assert len(runs(worker.take_whole(1))) == 1
+    assert runs(worker.take_whole(2)) == []
+    assert len(runs(worker.done())) == 1
+    assert worker.stage.running is not None
+    assert worker.stage.running.frame.frame == 2
+
+
+def test_nothing_starts_after_its_budget_is_spent(worker: Worker) -> None:
+    worker.take_whole(1, budget_s=10.0)
+    worker.take_whole(2, budget_s=1.0)
+    worker.now_s += 1.0
+    assert runs(worker.done()) == []
+    assert (worker.stage.expired, worker.bundles.holders) == (1, {})
+
+
+def test_partial_gathers_expire(worker: Worker) -> None:
+    worker.take(worker.frame(1, "left", budget_s=1.0))
+    assert worker.stage.tick(worker.now_s + 0.9) == []
+    assert worker.stage.tick(worker.now_s + 1.0) == [Release(1)]
+    assert worker.stage.queued_bytes == 0
+
+
+def test_a_retired_plan_gives_its_waiting_frames_back(worker: Worker) -> None:
+    worker.take_whole(1)
+    worker.take_whole(2)
+    worker.take(worker.frame(3, "left"))
+    assert refusals(worker.stage.retire(held().plan.hash)) == ["not-held", "not-held"]
+    assert len(worker.stage) == 1
+    assert [effect for effect in worker.done() if isinstance(effect, SendTensors)]
+
+
+def test_frames_of_a_source_that_is_gone_are_dropped(worker: Worker) -> None:
+    worker.take_whole(1)
+    worker.take_whole(2)
+    worker.take(worker.frame(3, "left"))
+    assert worker.stage.on_source_lost("cam-1", 2) == []
+    effects = worker.stage.on_source_lost("cam-1", 1)
+    assert [each.bundle for each in effects if isinstance(each, Release)] == [5, 3, 4]
+    assert len(worker.stage) == 1
+
+
+def test_a_lost_next_hop_is_told_to_the_source(worker: Worker) -> None:
+    worker.take_whole(1)
+    (told,) = [e for e in worker.done(frozenset()) if isinstance(e, SendSignal)]
+    assert isinstance(told.message, Failure)
+    assert (told.peer, told.message.code) == ("cam-1", "peer-lost")
+
+
+def test_a_segment_that_fails_is_told_and_the_next_one_runs(worker: Worker) -> None:
+    worker.take_whole(1)
+    worker.take_whole(2)
+    effects = worker.stage.on_failed(worker.stage.job, "no memory", worker.now_s)
+    (told,) = [effect for effect in effects if isinstance(effect, SendSignal)]
+    assert isinstance(told.message, Failure)
+    assert told.message.text == "edge-1: no memory"
+    assert len(runs(effects)) == 1
+
+
+def test_an_answer_of_an_old_job_changes_nothing(worker: Worker) -> None:
+    worker.take_whole(1)
+    assert worker.stage.on_failed(99, "late", worker.now_s) == []
+    assert worker.stage.running is not None
