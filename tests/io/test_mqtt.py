@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -291,3 +292,37 @@ def test_a_url_keeps_its_password_to_itself() -> None:
     with pytest.raises(UsageError) as wrong:
         BrokerUrl.parse("mqttt://bob:secret@host")
     assert "secret" not in str(wrong.value)
+
+
+# paho leaves a socket whose handshake failed to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_tls_needs_a_certificate_that_is_trusted(
+    connect: MakeMqtt, free_port: Any, tmp_path: Path
+) -> None:
+    program, openssl = shutil.which("mosquitto"), shutil.which("openssl")
+    if program is None or openssl is None:
+        pytest.skip("needs mosquitto and openssl")
+    port, ca, key = free_port(), tmp_path / "ca.pem", tmp_path / "key.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    request = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    subprocess.run(
+        [*request, "-keyout", str(key), "-out", str(ca)], check=True, capture_output=True
+    )
+    for file in (tmp_path, ca, key):
+        file.chmod(0o755)
+    config = tmp_path / "mosquitto.conf"
+    config.write_text(
+        f"user root\nlistener {port} 127.0.0.1\nallow_anonymous true\n"
+        f"certfile {ca}\nkeyfile {key}\nlog_type error\n"
+    )
+    with subprocess.Popen([program, "-c", str(config)], stderr=subprocess.DEVNULL) as broker:
+        try:
+            trusting, _ = connect(f"mqtts://127.0.0.1:{port}?ca={ca}", name="a")
+            trusting.wait_up(PATIENCE_S)
+            wary, _ = connect(f"mqtts://127.0.0.1:{port}", name="b")
+            with pytest.raises(BrokerError, match=r"not trusted .*\?ca=FILE"):
+                wary.wait_up(1.0)
+            trusting.close()
+            wary.close()
+        finally:
+            broker.terminate()
