@@ -1,0 +1,433 @@
+"""A whole core: what it says when it is spoken to, and what it lets go of."""
+
+from __future__ import annotations
+
+from dataclasses import replace as changed
+
+import pytest
+from msgspec.structs import replace
+
+from edgeflow.codec import plan_hash
+from edgeflow.duties import DRAIN_S, REPUBLISH_S
+from edgeflow.events import (
+    Asked,
+    BlobsChecked,
+    BrokerDown,
+    BrokerUp,
+    Calibrated,
+    Deliver,
+    Effect,
+    Event,
+    Heard,
+    LinkDown,
+    LinkUp,
+    ManifestLoaded,
+    OpenLink,
+    Publish,
+    Release,
+    RunSegment,
+    SegmentBuilt,
+    SegmentDone,
+    SegmentKey,
+    SendSignal,
+    SendTensors,
+    Signal,
+    Stop,
+    Submitted,
+    Tensors,
+    Tick,
+    Wanted,
+)
+from edgeflow.messages import (
+    CLOUD,
+    DEVICE,
+    EDGE,
+    Board,
+    Caps,
+    Claim,
+    Frame,
+    Held,
+    Leader,
+    Load,
+    Outcome,
+    Plan,
+    PlanId,
+    Rates,
+    Refusal,
+    Request,
+    Response,
+    Result,
+    Spec,
+    State,
+    Submit,
+    TensorHead,
+    Tier,
+)
+from edgeflow.node import NodeCore
+from edgeflow.sim.toy import MODEL, TOY
+
+RATES = Rates(1e9, 1e9, 1e9, 1e-6)
+TIERS = {"cam-1": DEVICE, "edge-1": EDGE, "edge-2": EDGE, "cloud-1": CLOUD}
+SPEC = Spec("job", 1, MODEL, "toy", "cam-1", "cam-1")
+LEADER = Claim(1, 9, "edge-9", 1)
+SPLIT = "stem @cam-1 | left..join @edge-1 | squeeze..head @cloud-1"
+IMAGE = (TensorHead("image", "float32", (1, 3, 112, 112)),)
+
+
+def caps(name: str, tier: Tier, session: int = 1) -> Caps:
+    return Caps(name, session, tier, "", "", 1, 1, (), (), RATES, True, True, (), "")
+
+
+def load(name: str, seq: int, session: int = 1, claim: Claim | None = None) -> Load:
+    return Load(name, session, seq, 0, 0, None, False, 0, 0, {}, claim, {}, {})
+
+
+def plan(seq: int = 1, line: str = SPLIT) -> Plan:
+    nodes = {name: 1 for name in TIERS if name == "cam-1" or f"@{name}" in line}
+    name = PlanId(LEADER, seq)
+    made = Plan(name, "job", MODEL, "cam-1", nodes, (line,), 0.01, 0.01, "x", "y", "0" * 64)
+    return replace(made, hash=plan_hash(made))
+
+
+class Node:
+    """One core among peers that are all there and linked."""
+
+    def __init__(self, name: str) -> None:
+        self.core = NodeCore(caps(name, TIERS[name]))
+        self.name, self.now_s, self.seq, self.bundle = name, 10.0, 0, 0
+        self.others = [other for other in TIERS if other != name]
+        self.hear(BrokerUp(1))
+        self.hear(Calibrated(RATES))
+        for other in self.others:
+            self.say(State(other, 1, 1, "ready"))
+            self.say(caps(other, TIERS[other]))
+        self.beat()
+        self.tick()
+        for other in self.others:
+            self.hear(LinkUp(other, 1))
+
+    def hear(self, event: Event) -> list[Effect]:
+        return self.core.handle(event, self.now_s)
+
+    def say(self, message: object, retained: bool = False) -> list[Effect]:
+        return self.hear(Heard(message, retained))  # type: ignore[arg-type]
+
+    def beat(self, *silent: str) -> None:
+        """A heartbeat of everybody, this node's own included, and of a leader."""
+        self.seq += 1
+        for name in {*TIERS} - {*silent}:
+            self.say(load(name, self.seq))
+        self.say(Leader(LEADER, 2.0, self.seq))
+
+    def tick(self, seconds: float = 0.0) -> list[Effect]:
+        """So much time passes, in ticks."""
+        effects = self.hear(Tick()) if not seconds else []
+        for _ in range(round(seconds * 10)):
+            self.now_s += 0.1
+            effects += self.hear(Tick())
+        return effects
+
+    def board(self, **words: object) -> list[Effect]:
+        words = {"preparing": None, "committed": None, **words}
+        return self.say(Board("job", LEADER, 1, **words))  # type: ignore[arg-type]
+
+    def hold(self, wanted: Plan, committed: bool = True) -> None:
+        """Bring a plan to READY here, and commit it."""
+        self.hear(ManifestLoaded(MODEL, TOY))
+        self.board(**{"committed" if committed else "preparing": wanted})
+        self.hear(BlobsChecked(MODEL, wanted.hash, ()))
+        self.hear(SegmentBuilt(SegmentKey(wanted.hash, 0), "torch"))
+        assert self.core.parts.holdings.ready(wanted.hash, wanted.id) is not None
+
+    def submit(self, token: int) -> list[Effect]:
+        self.bundle += 1
+        return self.hear(Submitted(token, "job", self.bundle, IMAGE, 150528, 5.0))
+
+
+def said(effects: list[Effect], kind: type) -> list[object]:
+    return [e.message for e in effects if isinstance(e, Publish) and isinstance(e.message, kind)]
+
+
+def sent(effects: list[Effect]) -> list[SendTensors]:
+    return [effect for effect in effects if isinstance(effect, SendTensors)]
+
+
+@pytest.fixture
+def cam() -> Node:
+    cam = Node("cam-1")
+    cam.hear(Wanted(SPEC))
+    return cam
+
+
+@pytest.fixture
+def edge() -> Node:
+    return Node("edge-1")
+
+
+# --- control ----------------------------------------------------------------------------------
+
+
+def test_a_new_connection_says_state_and_caps_again(edge: Node) -> None:
+    edge.hear(BrokerDown())
+    effects = edge.hear(BrokerUp(2))
+    assert said(effects, State) == [State("edge-1", 1, 2, "ready")]
+    assert len(said(effects, Caps)) == 1
+
+
+def test_an_emptied_broker_is_filled_again_each_period(cam: Node) -> None:
+    effects = cam.tick(REPUBLISH_S + 0.1)
+    assert said(effects, State)
+    assert said(effects, Caps)
+    assert said(effects, Spec) == [SPEC]
+
+
+def test_a_will_of_its_own_dead_connection_is_corrected(edge: Node) -> None:
+    effects = edge.say(State("edge-1", 1, 1, "lost"), retained=True)
+    assert said(effects, State) == [State("edge-1", 1, 1, "ready")]
+    assert edge.say(State("edge-1", 1, 1, "ready")) == []
+
+
+def test_an_older_word_about_what_it_holds_is_corrected(edge: Node) -> None:
+    edge.hold(plan())
+    (truth,) = [message for message in said(edge.tick(3.0), Held)[-1:] if isinstance(message, Held)]
+    assert [each.status for each in truth.plans] == ["ready"]
+    stale = Held("job", "edge-1", 1, ())
+    assert said(edge.say(stale, retained=True) + edge.tick(), Held) == [truth]
+    assert said(edge.say(truth) + edge.tick(), Held) == []
+
+
+def test_what_a_former_session_held_is_corrected_by_one_that_holds_nothing() -> None:
+    edge = Node("edge-1")
+    stale = Held("job", "edge-1", 0, ())
+    effects = edge.say(stale, retained=True) + edge.tick()
+    assert said(effects, Held) == [Held("job", "edge-1", 1, ())]
+
+
+def test_the_older_of_two_processes_of_one_name_stops(edge: Node) -> None:
+    assert Stop() in edge.say(State("edge-1", 2, 1, "ready"))
+    effects = edge.say(State("edge-1", 0, 1, "ready"))
+    assert Stop() not in effects
+    assert said(effects, State) == [State("edge-1", 1, 1, "ready")]
+
+
+def test_a_retained_heartbeat_is_none(edge: Node) -> None:
+    edge.tick(4.0)
+    edge.say(load("cloud-1", 99), retained=True)
+    assert not edge.core.parts.membership.is_alive("cloud-1", edge.now_s)
+
+
+def test_the_highest_claim_is_told_on_by_gossip(edge: Node) -> None:
+    higher = Claim(7, 1, "edge-3", 1)
+    edge.say(load("cloud-1", 50, claim=higher))
+    beat = said(edge.tick(1.1), Load)[-1]
+    assert isinstance(beat, Load)
+    assert beat.claim == higher
+
+
+def test_a_refusal_tells_of_a_higher_claim_too(cam: Node) -> None:
+    higher = PlanId(Claim(8, 1, "edge-3", 1), 1)
+    cam.hear(Signal("edge-1", 1, Refusal("job", 1, 1, "not-held", higher)))
+    assert cam.core.parts.election.highest == higher.claim
+
+
+def test_a_leaders_own_board_that_comes_back_late_changes_nothing(cam: Node) -> None:
+    parts, claim = cam.core.parts, Claim(5, 0, "cam-1", 1)
+    parts.election = changed(parts.election, mine=claim, highest=claim)
+    decided = Board("job", claim, 1, None, plan(2))
+    parts.deployments.view("job").board = decided
+    cam.say(replace(decided, committed=None, preparing=plan(2)))
+    assert parts.deployments.view("job").board == decided
+
+
+def test_requests_are_answered_and_unknown_ones_refused(edge: Node) -> None:
+    (pong,) = said(edge.say(Request("edge-1", "ping", "7")), Response)
+    assert isinstance(pong, Response)
+    assert (pong.id, pong.status) == ("7", "ok")
+    (no,) = said(edge.say(Request("edge-1", "dance", "8")), Response)
+    assert isinstance(no, Response)
+    assert "knows drain and ping" in no.error
+    assert edge.say(Request("edge-1", "ping", "7"), retained=True) == []
+
+
+# --- frames -----------------------------------------------------------------------------------
+
+
+def test_a_worker_takes_runs_sends_on_and_releases(edge: Node) -> None:
+    wanted = plan()
+    edge.hold(wanted, committed=False)
+    stem = (TensorHead("stem", "float32", (1, 32, 112, 112)),)
+    frame = Frame("job", wanted.id, 0, wanted.hash, "cam-1", 1, 1, 1, 5.0, stem)
+    effects = edge.hear(Tensors("cam-1", 1, frame, 1, 1605632))
+    assert effects == [RunSegment(1, SegmentKey(wanted.hash, 0), (1,))]
+    effects = edge.hear(SegmentDone(1, 2, 1605632, 0.01))
+    assert [(each.peer, each.bundles) for each in sent(effects)] == [("cloud-1", (2,))]
+    assert [each.bundle for each in effects if isinstance(each, Release)] == [1, 2]
+    assert edge.core.parts.bundles.holders == {}
+
+
+def test_a_frame_of_another_variant_is_refused(edge: Node) -> None:
+    wanted = plan()
+    edge.hold(wanted)
+    frame = Frame("job", wanted.id, 1, wanted.hash, "cam-1", 1, 1, 1, 5.0, ())
+    (refusal, release) = edge.hear(Tensors("cam-1", 1, frame, 1, 10))
+    assert isinstance(refusal, SendSignal)
+    assert isinstance(refusal.message, Refusal)
+    assert refusal.message.code == "not-held"
+    assert release == Release(1)
+
+
+def test_a_source_that_computes_is_a_worker_like_any_other(cam: Node) -> None:
+    wanted = plan(line="stem..head @cam-1")
+    cam.hold(wanted)
+    (run,) = cam.submit(1)
+    assert isinstance(run, RunSegment)
+    effects = cam.hear(SegmentDone(run.job, 77, 100, 0.01))
+    delivered = [effect for effect in effects if isinstance(effect, Deliver)]
+    assert [(each.token, each.code, each.bundles) for each in delivered] == [(1, "", (77,))]
+    assert {each.bundle for each in effects if isinstance(each, Release)} == {1, 77}
+    assert cam.core.parts.bundles.holders == {}
+
+
+def test_parked_frames_leave_when_the_plan_becomes_active(cam: Node) -> None:
+    wanted = plan(line="stem..head @edge-1")
+    assert sent(cam.submit(1)) == []
+    cam.hear(ManifestLoaded(MODEL, TOY))
+    cam.board(preparing=wanted)
+    assert sent(cam.tick()) == []
+    (frame,) = sent(cam.board(committed=wanted))
+    assert frame.peer == "edge-1"
+
+
+def test_a_lost_node_in_the_middle_parks_the_frames_until_it_is_known_dead(cam: Node) -> None:
+    cam.hold(plan(line="stem..join @edge-1 | squeeze..head @cloud-1"))
+    assert len(sent(cam.submit(1))) == 1
+    assert sent(cam.hear(LinkDown("cloud-1", 1))) == []
+    assert sent(cam.tick(1.0)) == []
+    frame = cam.core.parts.inflight.frames[1]
+    assert (frame.flying, frame.spent) == (False, 1)
+    assert len(sent(cam.hear(LinkUp("cloud-1", 1)))) == 1
+
+
+def test_a_silent_node_in_the_middle_parks_the_frames_too(cam: Node) -> None:
+    cam.hold(plan(line="stem..join @edge-1 | squeeze..head @cloud-1"))
+    cam.submit(1)
+    frame = cam.core.parts.inflight.frames[1]
+    frame.expires_s = 1e9
+    for _ in range(4):
+        cam.tick(1.0)
+        cam.beat("cloud-1")
+    assert not frame.flying
+    assert frame.spent == 1
+
+
+def test_frames_of_a_removed_deployment_end(cam: Node) -> None:
+    cam.submit(1)
+    effects = cam.say(replace(SPEC, generation=2, removed=True))
+    assert [each.code for each in effects if isinstance(each, Deliver)] == ["removed"]
+
+
+def test_frames_end_where_a_deployment_gets_another_source(cam: Node) -> None:
+    cam.submit(1)
+    effects = cam.say(replace(SPEC, generation=2, source="edge-1"))
+    assert [each.code for each in effects if isinstance(each, Deliver)] == ["removed"]
+
+
+def test_a_frame_for_an_unknown_deployment_is_an_error_at_once(edge: Node) -> None:
+    effects = edge.submit(1)
+    assert [each.code for each in effects if isinstance(each, Deliver)] == ["unknown-deployment"]
+    assert Release(1) in effects
+
+
+def submit_from_edge(cam: Node, budget_s: float = 5.0, deployment: str = "job") -> list[Outcome]:
+    message = Submit(deployment, 3, budget_s, IMAGE)
+    effects = cam.hear(Tensors("edge-1", 1, message, 90, 150528))
+    return [each.message for each in sent(effects) if isinstance(each.message, Outcome)]
+
+
+def test_a_stranger_submits_and_gets_the_outcome(cam: Node) -> None:
+    wanted = plan(line="stem..head @edge-1")
+    cam.hear(ManifestLoaded(MODEL, TOY))
+    cam.board(committed=wanted)
+    assert submit_from_edge(cam) == []
+    head = (TensorHead("head", "float32", (1, 8, 28, 28)),)
+    result = Result("job", wanted.id, 0, wanted.hash, 1, 1, 0.01, head)
+    (answer,) = sent(cam.hear(Tensors("edge-1", 1, result, 91, 100)))
+    assert isinstance(answer.message, Outcome)
+    assert (answer.peer, answer.message.frame, answer.message.code) == ("edge-1", 3, "")
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "deployment", "code"),
+    [
+        (5.0, "other", "unknown-deployment"),
+        (float("nan"), "job", "deadline"),
+        (0, "job", "deadline"),
+    ],
+)
+def test_a_stranger_is_told_at_once_what_cannot_be(
+    cam: Node, budget_s: float, deployment: str, code: str
+) -> None:
+    assert [each.code for each in submit_from_edge(cam, budget_s, deployment)] == [code]
+    assert cam.core.parts.bundles.holders == {}
+
+
+def test_a_strangers_next_session_gets_no_outcome_of_the_last(cam: Node) -> None:
+    submit_from_edge(cam)
+    cam.hear(LinkDown("edge-1", 1))
+    assert cam.core.parts.inflight.frames == {}
+
+
+# --- draining ---------------------------------------------------------------------------------
+
+
+def test_a_drained_worker_stays_until_its_plans_are_retired(edge: Node) -> None:
+    edge.hold(plan())
+    edge.hear(Asked("a test"))
+    assert Stop() not in edge.tick(1.0)
+    edge.board(retired=PlanId(LEADER, 1))
+    assert Stop() in edge.tick(0.1)
+
+
+def test_a_drain_has_an_end(edge: Node) -> None:
+    edge.hold(plan())
+    edge.hear(Asked("a test"))
+    assert Stop() in edge.tick(DRAIN_S + 0.2)
+
+
+def test_a_drained_source_takes_no_more_frames(cam: Node) -> None:
+    cam.submit(1)
+    cam.hear(Asked("a test"))
+    effects = cam.submit(2)
+    assert [each.code for each in effects if isinstance(each, Deliver)] == ["draining"]
+    assert [each.code for each in submit_from_edge(cam)] == ["draining"]
+    assert Stop() not in cam.tick(1.0)
+    assert Stop() in cam.tick(5.0)
+
+
+# --- time -------------------------------------------------------------------------------------
+
+
+def test_who_stood_still_declares_nobody_dead(edge: Node) -> None:
+    edge.beat()
+    edge.tick()
+    edge.now_s += 30.0
+    edge.hear(Tick())
+    assert edge.core.parts.membership.is_alive("cloud-1", edge.now_s)
+    assert edge.core.parts.election.mine is None
+
+
+def test_the_same_events_give_the_same_effects() -> None:
+    def play() -> list[Effect]:
+        node = Node("edge-1")
+        node.hold(plan())
+        return node.tick(6.0)
+
+    assert play() == play()
+
+
+def test_a_restarted_peer_is_linked_in_its_new_session(edge: Node) -> None:
+    edge.say(State("cloud-1", 2, 1, "ready"))
+    edge.say(caps("cloud-1", CLOUD, session=2))
+    edge.say(load("cloud-1", 1, session=2))
+    opened = [each for each in edge.tick() if isinstance(each, OpenLink)]
+    assert [(each.peer, each.session) for each in opened] == [("cloud-1", 2)]
