@@ -53,6 +53,8 @@ class HeldPlan:
     engine: str = ""
     predicted_s: float = 0.0
     """Of the segment by this node's own rates; 0 until asked for."""
+    share: float = 0.0
+    """Of the segment in the whole model's seconds, likewise."""
 
     @property
     def home(self) -> tuple[str, int]:

@@ -19,11 +19,12 @@ from edgeflow.headers import size_bytes
 from edgeflow.membership import Peer
 from edgeflow.messages import Caps, Endpoint, LinkReport, ProbeData, TensorHead
 
-PROBES_BYTES = (1 << 10, 64 << 10, 1 << 10, 64 << 10)
-"""Sent one by one over a new link: two sizes tell delay from rate; 64 kB at 8 Mbit/s take 66 ms."""
+PROBES_BYTES = (1 << 10, 64 << 10, 1 << 10, 256 << 10)
+"""Sent one by one over a new link: sizes apart tell delay from rate, and the largest is long beside
+what a busy machine adds; 256 kB at 8 Mbit/s take 0.26 s."""
 PROBE_IDLE_S = 10.0
 """An idle link is probed once in so long: 64 kB in 10 s are 52 kbit/s."""
-PROBE_LOST_S = 3.0
+PROBE_LOST_S = 10.0
 """A probe without a receipt for so long is sent again."""
 SAMPLE_S = 0.05
 """Of a busy link one receipt in so long is a sample: a fit costs as much as a small frame."""

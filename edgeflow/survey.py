@@ -22,6 +22,8 @@ LINK_PRIOR = LinkCost(delay_s=0.002, bytes_per_s=50e6 / 8)
 """A link that is up but not measured yet: 50 Mbit/s."""
 SAMPLES_MIN = 2
 """A link counts as measured with so many samples: two sizes tell delay from rate."""
+SAMPLES_SETTLED = 4
+"""A first plan waits for so many: all probes of a new link."""
 
 
 def survey(membership: Membership, source: str, model: str, now_s: float) -> Cluster:
@@ -88,7 +90,7 @@ def is_settled(membership: Membership, source: str, now_s: float) -> bool:
         return False
     computing = [peer for peer in peers.values() if peer.caps and peer.caps.rates]
     return bool(computing) and all(
-        a.name == b.name or _samples(a, b.name) >= SAMPLES_MIN
+        a.name == b.name or _samples(a, b.name) >= SAMPLES_SETTLED
         for a in [*computing, peers[source]]
         for b in [*computing, peers[source]]
         if _may_link(a, b)

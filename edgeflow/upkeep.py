@@ -79,10 +79,11 @@ class Upkeep:
         if parts.caps.rates is None or held.segment is None or seconds < LEARN_S_MIN:
             return
         if not held.predicted_s:
-            held.predicted_s = predicted_segment_s(parts, held, graph)
+            held.predicted_s, held.share = predicted_segment_s(parts, held, graph)
         if held.predicted_s > 0:
             known = parts.ratios.get(held.plan.model, RatioEstimate())
-            parts.ratios[held.plan.model] = known.add(seconds / held.predicted_s)
+            ratio = (seconds / held.predicted_s) ** held.share
+            parts.ratios[held.plan.model] = known.add(ratio)
 
     def _is_usable(self, held: HeldPlan, now_s: float) -> bool:
         """Nobody in it is known to be lost, and every link of the source is open."""
@@ -124,11 +125,15 @@ def _rest_s(told: Held, message: Held) -> float:
     return PROGRESS_S if before == after else 0.0
 
 
-def predicted_segment_s(parts: Parts, held: HeldPlan, graph: Graph) -> float:
-    """Seconds of this node's segment by its own rates alone."""
+def predicted_segment_s(parts: Parts, held: HeldPlan, graph: Graph) -> tuple[float, float]:
+    """Seconds of this node's segment by its own rates alone, and its share of the whole model's.
+
+    A small share says little about the rest of the model: what it teaches is taken to that power.
+    """
     assert held.segment is not None
     me = NodeCost(parts.me, parts.caps.tier, parts.caps.rates)
     seconds = Workload.of(graph).seconds(me)
     chosen = set(held.segment.layers)
     places = [at for at, layer in enumerate(graph.layers) if layer.name in chosen]
-    return float(seconds[places].sum())
+    part_s, whole_s = float(seconds[places].sum()), float(seconds.sum())
+    return part_s, part_s / whole_s if whole_s > 0 else 0.0
