@@ -132,7 +132,9 @@ class Mqtt:
         if self._stopping.is_set():
             return False
         self._client = client
-        client.loop_forever(retry_first_connection=False)
+        # Not loop_forever: only loop makes the pipe by which `publish` wakes this thread.
+        while client.loop(timeout=1.0) == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            pass
         self._client = None
         was_up = self._up.is_set()
         self._up.clear()
