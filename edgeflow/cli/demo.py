@@ -47,8 +47,9 @@ def demo(
     from edgeflow.demo.show import Show
     from edgeflow.demo.story import Options, tell
 
-    # SIGTERM ends the demo like Ctrl-C: through every `finally`, so that nothing stays behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # These end the demo like Ctrl-C: through every `finally`, so that nothing stays behind.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda got, _: sys.exit(128 + got))
     console = screen.err() if as_json else screen.out()
     is_live = console.is_terminal and not as_json
     with Show(console, is_live) as show:

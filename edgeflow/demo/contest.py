@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ HEARTBEATS_S = 1.4
 """Counters of bytes come with the heartbeats: after a block, wait for the next."""
 WARM_UP = 10
 """Frames of each contestant that do not count."""
+STEADY_S = 11.0
+"""edgeflow's plan has stayed for so long: longer than a leader keeps a plan it no longer likes."""
+STEADY_S_MAX = 45.0
 TIE = 1.02
 """Closer than this, nobody wins."""
 MARGIN = 1.05
@@ -40,6 +44,8 @@ class Entry:
     errors: int = 0
     mismatches: int = 0
     uplink_bytes: int = 0
+    plans: set[str] = field(default_factory=set)
+    """Of the frames that count; more than one where the plan changed among them."""
     placement: str = ""
     predicted_ms: float = 0.0
 
@@ -54,6 +60,7 @@ class Entry:
             "p99_ms": quantile_ms(self.latencies_s, 0.99),
             "predicted_ms": round(self.predicted_ms, 1),
             "uplink_bytes_per_frame": round(self.uplink_bytes / frames) if frames else 0,
+            "plans": len(self.plans),
             "placement": self.placement,
         }
 
@@ -61,15 +68,13 @@ class Entry:
 def compete(
     flow: Flow, model: Path, photographs: Sequence[Photograph], tally: Tally, frames: int
 ) -> dict[str, Entry]:
-    """`frames` a contestant, after a few that do not count."""
+    """`frames` a contestant, after some that do not count."""
     entries = {name: Entry(name) for name in (*RIVALS, EDGEFLOW)}
     for name in entries:
         # edgeflow last: it plans with what the others' first frames taught it about each node.
         algorithm = "mincut" if name == EDGEFLOW else name
         flow.deploy(model, name=name, algorithm=algorithm, window_frames=1, wait_s=90)
-        for at in range(WARM_UP):
-            flow.submit(photographs[at % len(photographs)].inputs, deployment=name).result()
-        time.sleep(HEARTBEATS_S)
+        warm_up(flow, name, photographs)
     half = frames // 2
     order = [(name, range(half)) for name in entries]
     order += [(name, range(half, frames)) for name in reversed(entries)]
@@ -86,6 +91,21 @@ def compete(
     return entries
 
 
+def warm_up(flow: Flow, name: str, photographs: Sequence[Photograph]) -> None:
+    """Frames that do not count, until the plan has stayed for a while: its first may be a guess."""
+    plan, since_s = "", time.monotonic()
+    until_s = since_s + STEADY_S_MAX
+    for at in count():
+        result = flow.submit(photographs[at % len(photographs)].inputs, deployment=name).result()
+        now_s = time.monotonic()
+        if result.plan != plan:
+            plan, since_s = result.plan, now_s
+        steady_s = 0.0 if name in RIVALS else STEADY_S
+        if (at + 1 >= WARM_UP and now_s - since_s >= steady_s) or now_s > until_s:
+            break
+    time.sleep(HEARTBEATS_S)
+
+
 def run_block(flow: Flow, entry: Entry, block: Sequence[Photograph], tally: Tally) -> None:
     """One after the other: a frame has the cluster to itself."""
     before = uplink_bytes(flow.snapshot())
@@ -94,6 +114,7 @@ def run_block(flow: Flow, entry: Entry, block: Sequence[Photograph], tally: Tall
         if not result.ok:
             entry.errors += 1
             continue
+        entry.plans.add(result.plan)
         entry.latencies_s.append(result.latency_s)
         entry.mismatches += not same(result.outputs, tally.wholes[photograph.name])
     time.sleep(HEARTBEATS_S)

@@ -37,7 +37,8 @@ def test_the_demo_answers_every_frame_although_its_leader_dies(tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_ctrl_c_stops_every_process_of_the_demo(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_however_the_demo_ends_its_processes_end_too(tmp_path: Path, number: int) -> None:
     log = tmp_path / "demo.log"
     with log.open("wb") as out:
         environment = {**os.environ, "TMPDIR": str(tmp_path)}
@@ -48,11 +49,14 @@ def test_ctrl_c_stops_every_process_of_the_demo(tmp_path: Path) -> None:
             assert demo.poll() is None, log.read_text()
             time.sleep(0.1)
         assert still_running(tmp_path), "the demo's nodes are known by their folder"
-        demo.send_signal(signal.SIGINT)
-        assert demo.wait(30) == 130
+        demo.send_signal(number)
+        assert demo.wait(30) in (130, 128 + number, -number)
     finally:
         demo.kill()
         demo.wait()
+    end_s = time.monotonic() + 15
+    while still_running(tmp_path) and time.monotonic() < end_s:
+        time.sleep(0.1)
     assert still_running(tmp_path) == []
 
 
