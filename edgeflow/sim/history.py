@@ -18,6 +18,8 @@ CALM_S = 45.0
 FRAME_EVERY_S = 0.25
 STRANGER_SHARE = 0.15
 """Of the frames, so many are handed in at a node that is not their source."""
+HASTY_SHARE, HASTY_S = 0.1, 0.15
+"""Among faults so many have hardly any time: budgets end in every queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,9 @@ class History:
         for name, source in world.sources.items():
             if world.is_wanted(name):
                 is_strange = chance.random() < STRANGER_SHARE
-                world.submit(name, chance.choice(world.near(source)) if is_strange else source)
+                is_hasty = world.clockwork.now_s < FAULTS_S and chance.random() < HASTY_SHARE
+                at = chance.choice(world.near(source)) if is_strange else source
+                world.submit(name, at, HASTY_S if is_hasty else DEADLINE_S)
         world.clockwork.after(FRAME_EVERY_S, self._frames)
 
 

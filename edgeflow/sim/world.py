@@ -103,12 +103,12 @@ class World:
         is_open = self.caps[name].reachable
         return [other for other, caps in self.caps.items() if is_open or caps.reachable]
 
-    def submit(self, name: str, at: str) -> None:
+    def submit(self, name: str, at: str, deadline_s: float = DEADLINE_S) -> None:
         """One frame for a deployment, handed in at a node."""
         machine = self.machines[at]
         if machine.is_alive and not machine.is_frozen:
             self.tokens += 1
-            machine.submit(self.tokens, name, DEADLINE_S)
+            machine.submit(self.tokens, name, deadline_s)
 
     def _end(self, machine: Hands, *, gracefully: bool) -> None:
         machine.is_alive = False
