@@ -224,9 +224,7 @@ def test_a_fleet_where_only_the_cloud_can_be_dialled_from_outside_works(
 def _outside(fleet: Fleet, key: Path) -> Flow:
     import edgeflow
 
-    flow = edgeflow.connect(
-        fleet.url, name="cam-1", threads=1, key_file=str(key), reachable=False
-    )
+    flow = edgeflow.connect(fleet.url, name="cam-1", threads=1, key_file=str(key), reachable=False)
 
     def is_complete() -> bool:
         links = {(link.sender, link.receiver) for link in flow.snapshot().links if link.up}
@@ -249,9 +247,7 @@ def test_rubbish_on_every_wire_is_refused_and_disturbs_nobody(fleet: Fleet, smal
         for topic in ("leader", "deployments/job/plan", "nodes/edge-1/state", "nodes/x/caps"):
             for payload in (b"", b"{", b'{"claim": 5}', os.urandom(200), b"[" * 2000):
                 vandal.publish(f"edgeflow/home/{topic}", payload)
-        endpoint = flow.ask(
-            lambda core: core.parts.membership.peers["edge-1"].caps.endpoints[0]
-        )
+        endpoint = flow.ask(lambda core: core.parts.membership.peers["edge-1"].caps.endpoints[0])
         for port in (endpoint.tensors_port, endpoint.signals_port):
             with socket.create_connection((endpoint.host, port)) as wire:
                 wire.sendall(os.urandom(4096))
