@@ -201,9 +201,14 @@ class Duties:
 
     def _drained(self, now_s: float) -> list[Effect]:
         parts = self.parts
-        foreign = any(held.plan.source != parts.me for held in parts.holdings.plans.values())
+        plans = [held.plan for held in parts.holdings.plans.values()]
+        is_obliged = any(
+            plan.source != parts.me
+            and parts.membership.is_here(plan.source, plan.sessions[plan.source], now_s)
+            for plan in plans
+        )
         is_idle = not parts.inflight.frames and not len(parts.stage) and not parts.relay.errands
-        if now_s < self.drain_until_s and (foreign or not is_idle):
+        if now_s < self.drain_until_s and (is_obliged or not is_idle):
             return []
         parts.state, self.drain_until_s = "offline", math.inf
         farewell = [*parts.publish_own(parts.own_state(), now_s)]

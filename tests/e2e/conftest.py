@@ -35,9 +35,9 @@ class Fleet:
         ports = ["--tensors-port", "0", "--signals-port", "0"]
         self.nodes[name] = self.spawn(f"edgeflow.nodes.{tier}", *fixed, *ports, *options)
 
-    def join(self, name: str = "cam-1", **settings: object) -> Flow:
+    def join(self, name: str = "cam-1") -> Flow:
         """This process as a node, once every started one is ready and linked with it."""
-        flow = edgeflow.connect(self.url, name=name, threads=1, can_lead=False, **settings)
+        flow = edgeflow.connect(self.url, name=name, threads=1, can_lead=False)
         until(lambda: self._is_complete(flow), f"the fleet {sorted(self.nodes)} to be ready", flow)
         return flow
 
@@ -67,7 +67,8 @@ def fleet(broker: str, spawn: Callable[..., subprocess.Popen[bytes]]) -> Fleet:
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Graph]:
     """A branchy network that takes a raw picture; some 100 kB of weights."""
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
+    import torch
     from torch import nn
 
     class Small(nn.Module):
@@ -84,7 +85,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Graph]:
             x = torch.relu(self.stem(x))
             x = torch.cat([torch.relu(self.left(x)), self.right(x) + x], 1)
             x = torch.relu(self.tail(x)).mean((2, 3))
-            return self.head(x).softmax(1)
+            scores: torch.Tensor = self.head(x).softmax(1)
+            return scores
 
     torch.manual_seed(7)
     example = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
