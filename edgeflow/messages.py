@@ -3,7 +3,7 @@
 Two wires carry them:
 
     MQTT (JSON)      State Caps Load Leader Spec Board Held Status Metrics Notice Request Response
-    ZeroMQ (msgpack) signals: Hello Welcome Probe Receipt Refusal Failure BlobRequest BlobMissing
+    ZeroMQ (msgpack) signals: Hello Welcome Receipt Refusal Failure BlobRequest BlobMissing
                      with bytes behind them: Frame Result Submit Outcome BlobChunk ProbeData
 
 Invariant: a message is data. It is checked field by field where bytes become a message

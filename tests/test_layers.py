@@ -58,13 +58,11 @@ PURE_IMPORTS = """
 """All that a pure module may import from outside: no socket, clock, thread, disk, random source."""
 
 PURE_EXCEPTIONS = {
-    ("codec", "msgpack"): "the one place where bytes become messages",
     ("sim", "traceback"): "a failing seed tells its story",
     ("sim", "random"): "seeded generators only: the same seed gives the same history",
 }
 
 OWNERS = {
-    "msgpack": "codec",
     "torch": "exporter executors",
     "onnx": "exporter executors",
     "onnxruntime": "executors",

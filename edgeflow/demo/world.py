@@ -19,9 +19,9 @@ EDGES = ("edge-1", "edge-2", "edge-3")
 WAVES = (("edge-1",), ("edge-2", "edge-3"), ("cloud-1",))
 """Started together; the next wave once these are ready. A node measures itself at its start, and
 two cores have no room for five that measure at once. The first leads, and is the fastest edge."""
-FACTORS = {"cam-1": 6.0, "edge-1": 1.2, "edge-2": 2.0, "edge-3": 2.0, "cloud-1": 1.0}
+FACTORS = {"cam-1": 8.0, "edge-1": 1.2, "edge-2": 2.0, "edge-3": 2.0, "cloud-1": 1.0}
 """How many times slower than this machine each node computes."""
-RADIO_MBPS = 16.0
+RADIO_MBPS = 40.0
 """Camera to edge on a machine that takes 100 ms a picture."""
 UPLINK_MBPS = 8.0
 """To and from the cloud on such a machine."""
