@@ -135,7 +135,15 @@ def _die_with_parent() -> Callable[[], object] | None:
     if not sys.platform.startswith("linux"):
         return None
     prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    demo = os.getpid()
+
+    def tie() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != demo:
+            # It was killed before this child had asked.
+            os._exit(1)
+
+    return tie
 
 
 def free_port(wanted: int) -> int:
