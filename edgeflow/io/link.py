@@ -10,6 +10,7 @@ Invariant: what is sent on a link reaches the session that it was opened for, or
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from itertools import count
@@ -56,7 +57,7 @@ class Waiting(NamedTuple):
     size_bytes: int
 
 
-class Link:
+class Link(ABC):
     """What both kinds have in common."""
 
     def __init__(self, peer: str, session: int, tier: str) -> None:
@@ -70,9 +71,9 @@ class Link:
         self.early: deque[tuple[Lane, list[Buffer]]] = deque(maxlen=EARLY_MAX)
         """Came on a proven lane before the other lane was proven."""
 
+    @abstractmethod
     def transmit(self, lane: Lane, parts: Sequence[Buffer]) -> bool:
         """Hand a message to ZeroMQ; False where it takes no more now, LinkGoneError where never."""
-        raise NotImplementedError
 
     def hold(self, lane: Lane, waiting: Waiting) -> bool:
         """Keep a message for later; False where too much waits already."""

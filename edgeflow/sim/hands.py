@@ -5,6 +5,7 @@ It is the other shell beside `edgeflow.io.loop`: the core is the very same.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -78,7 +79,7 @@ class Surroundings(Protocol):
         """A process ended by itself."""
 
 
-class Hands:
+class Hands(ABC):
     """Everything of a machine but its life."""
 
     def __init__(self, world: Surroundings, core: NodeCore, disk: Disk) -> None:
@@ -126,13 +127,13 @@ class Hands:
         """The MQTT client id: two sessions of a name are two clients."""
         return f"{self.name}-{self.session}"
 
+    @abstractmethod
     def clock_s(self) -> float:
         """Its own time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hear(self, event: Event) -> None:
         """Pass an event to the core and do what it asks."""
-        raise NotImplementedError
 
     def obey(self, effect: Effect) -> None:
         """Carry one effect out."""
