@@ -7,7 +7,7 @@ in blocks, once forward and once backward, so that what drifts here drifts for a
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -66,19 +66,26 @@ class Entry:
 
 
 def compete(
-    flow: Flow, model: Path, photographs: Sequence[Photograph], tally: Tally, frames: int
+    flow: Flow,
+    model: Path,
+    photographs: Sequence[Photograph],
+    tally: Tally,
+    frames: int,
+    say: Callable[[str], None],
 ) -> dict[str, Entry]:
-    """`frames` a contestant, after some that do not count."""
+    """`frames` a contestant, after some that do not count; `say` tells who is on."""
     entries = {name: Entry(name) for name in (*RIVALS, EDGEFLOW)}
     for name in entries:
         # edgeflow last: it plans with what the others' first frames taught it about each node.
         algorithm = "mincut" if name == EDGEFLOW else name
+        say(f"  {name}: prepared and warmed up …")
         flow.deploy(model, name=name, algorithm=algorithm, window_frames=1, wait_s=90)
         warm_up(flow, name, photographs)
     half = frames // 2
     order = [(name, range(half)) for name in entries]
     order += [(name, range(half, frames)) for name in reversed(entries)]
     for name, indices in order:
+        say(f"  {name}: {len(indices)} frames …")
         run_block(
             flow, entries[name], [photographs[at % len(photographs)] for at in indices], tally
         )

@@ -100,7 +100,7 @@ def _with_fleet(
             show.close()
         flow.undeploy("pictures")
         show.phase("Head to head: the same frames undivided on each tier, and as edgeflow plans …")
-        entries = compete(flow, model, photographs, tally, options.contest_frames)
+        entries = compete(flow, model, photographs, tally, options.contest_frames, show.phase)
         print_contest(show, entries)
         figures = report(live, entries, world, started_s)
         if options.stay:
