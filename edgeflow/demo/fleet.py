@@ -7,25 +7,23 @@ start ──▶ running ──stop──▶ SIGTERM, a few seconds ──▶ SIG
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from edgeflow.demo import tied
 from edgeflow.errors import BrokerError, EdgeflowError
 
 BROKER_PORT = 1884
 """Beside a packaged mosquitto's 1883; another free one where it is taken."""
 BROKER_S = 15.0
 """The broker answers within this, or the demo says what it said."""
-PR_SET_PDEATHSIG = 1
 TERM_S = 6.0
 """A process that was asked to stop gets so long."""
 
@@ -119,31 +117,14 @@ class Fleet:
         threads = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         with (self.folder / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-I", "-m", module, *options],
+                [sys.executable, "-I", "-m", tied.__name__, str(os.getpid()), module, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **threads},
                 # Ctrl-C is for the demo alone, which then stops the others in order.
                 start_new_session=True,
-                preexec_fn=_die_with_parent(),
             )
-
-
-def _die_with_parent() -> Callable[[], object] | None:
-    """What a child does first: ask Linux for SIGTERM should the demo be killed (prctl(2))."""
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    demo = os.getpid()
-
-    def tie() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != demo:
-            # It was killed before this child had asked.
-            os._exit(1)
-
-    return tie
 
 
 def free_port(wanted: int) -> int:

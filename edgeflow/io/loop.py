@@ -92,6 +92,7 @@ class Loop:
         self._next_token = 0
         self._waiting: dict[int, Callable[[Answer], None]] = {}
         self._is_running = True
+        self._leaves_for = ""  # why, until the core heard it
         self._do: dict[type[Any], Callable[[Any], None]] = {
             Publish: lambda effect: _ignore(self.mqtt.publish(effect.message)),
             OpenLink: self._open,
@@ -148,8 +149,11 @@ class Loop:
         return answer
 
     def drain(self, why: str) -> None:
-        """Finish what was taken, then stop."""
-        self.inbox.put(Asked(why))
+        """Finish what was taken, then stop.
+
+        Takes no lock: a signal's handler calls it, in a thread that may hold any of ours.
+        """
+        self._leaves_for = why
 
     # --- the loop ---------------------------------------------------------------------------------
 
@@ -168,6 +172,9 @@ class Loop:
                 if time.monotonic() >= tick_s:
                     tick_s = time.monotonic() + TICK_S
                     self._handle(Tick())
+                if why := self._leaves_for:
+                    self._leaves_for = ""
+                    self._handle(Asked(why))
                 self._receive({socket for socket, _ in ready})
         finally:
             self._close()
@@ -192,11 +199,8 @@ class Loop:
 
     def _arrive(self, arrival: Arrival) -> None:
         if isinstance(arrival, Arrived):
-            bundle = self._keep(arrival.arrays)
-            size_bytes = arrival.size_bytes
-            self._handle(
-                Tensors(arrival.peer, arrival.session, arrival.message, bundle, size_bytes)
-            )
+            bundle, sender = self._keep(arrival.arrays), (arrival.peer, arrival.session)
+            self._handle(Tensors(*sender, arrival.message, bundle, arrival.size_bytes))
         elif isinstance(arrival, Chunk):
             self._store(arrival)
         else:
@@ -233,9 +237,8 @@ class Loop:
 
     def _send_tensors(self, effect: SendTensors) -> None:
         names = [head.name for head in effect.message.tensors]
-        bundles = (
-            effect.bundles if len(effect.bundles) == len(names) else effect.bundles * len(names)
-        )
+        is_each = len(effect.bundles) == len(names)
+        bundles = effect.bundles if is_each else effect.bundles * len(names)
         arrays = {
             name: self._bundles[bundle][name]
             for name, bundle in zip(names, bundles, strict=len(effect.bundles) != 1)
