@@ -38,7 +38,11 @@ class Room:
 
 ROOMS = {
     "words": Room(0, True, "messages events config errors"),
-    "world": Room(1, True, "codec graph shapes ops check manifest tiles placement cost"),
+    "world": Room(
+        1,
+        True,
+        "codec graph shapes ops check manifest tiles placement cost records sheet ledger",
+    ),
     "decisions": Room(
         2,
         True,
@@ -48,7 +52,7 @@ ROOMS = {
     "mind": Room(3, True, "parts duties upkeep control node snapshot questions sim"),
     "engines": Room(3, False, "modelfile exporter executors audit picture"),
     "io": Room(4, False, "io"),
-    "faces": Room(5, False, "__init__ __main__ service flow result api cli demo bench"),
+    "faces": Room(5, False, "__init__ __main__ service flow driver result api cli demo bench"),
 }
 
 PURE_IMPORTS = """
