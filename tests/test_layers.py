@@ -52,7 +52,7 @@ ROOMS = {
     "mind": Room(3, True, "parts duties upkeep control node snapshot questions sim"),
     "engines": Room(3, False, "modelfile exporter executors audit picture"),
     "io": Room(4, False, "io"),
-    "faces": Room(5, False, "__init__ __main__ service flow driver result api cli demo bench"),
+    "faces": Room(5, False, "__init__ __main__ service flow driver result api cli demo bench lab"),
 }
 
 PURE_IMPORTS = """

@@ -1,0 +1,1 @@
+"""A fleet of emulated machines on one: namespaces for nodes, shaped and delayed links between them."""
