@@ -1,13 +1,19 @@
-"""What this machine is, and how it is doing now."""
+"""What this machine is, how much of it is ours, and how it is doing now.
+
+A control group's quota counts for all groups below it, so that the tightest on the way up to the
+top of what is mounted holds. Version 1 and 2 may be mounted side by side; both are looked at.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import psutil
 
@@ -45,10 +51,26 @@ def describe() -> Machine:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores that this process can keep busy: those it may run on, as many as its quota feeds."""
+    may = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota_cores = cpu_quota_cores()
+    return may if quota_cores is None else min(may, math.ceil(quota_cores))
+
+
+def cpu_quota_cores(root: Path = Path("/")) -> float | None:
+    """CPU seconds a second that the control groups of this process allow; None: no limit.
+
+    Linux, Documentation/admin-guide/cgroup-v2.rst (cpu.max) and scheduler/sched-bwc.rst (version
+    1); proc_pid_mountinfo(5). `root` is where /proc and the mount points are found.
+    """
+    own = _own_groups(_read(root / "proc/self/cgroup"))
+    quotas = [
+        quota
+        for kind, top, mounted in _group_mounts(_read(root / "proc/self/mountinfo"))
+        for folder in _upwards(root / mounted.lstrip("/"), top, own.get(kind, top))
+        if (quota := _quota_cores(folder)) is not None
+    ]
+    return min(quotas, default=None)
 
 
 def sample() -> Sampled:
@@ -59,6 +81,52 @@ def sample() -> Sampled:
         temperature_c=_temperature_c(),
         throttled=_is_throttled(),
     )
+
+
+def _own_groups(text: str) -> dict[str, str]:
+    """Path of this process's group that rules its CPU, by type of file system."""
+    found = {}
+    for line in text.splitlines():
+        number, controllers, path = line.split(":", 2)
+        if "cpu" in controllers.split(","):
+            found["cgroup"] = path
+        elif number == "0":
+            found["cgroup2"] = path
+    return found
+
+
+def _group_mounts(text: str) -> Iterator[tuple[str, str, str]]:
+    """(type, group at the top, mount point) of each place where CPU quotas may stand."""
+    for line in text.splitlines():
+        place, _, kind = line.partition(" - ")
+        top, mounted = place.split()[3:5]
+        file_system, _, options = kind.split()[:3]
+        if file_system == "cgroup2" or (file_system == "cgroup" and "cpu" in options.split(",")):
+            yield file_system, top, mounted
+
+
+def _upwards(mounted: Path, top: str, own: str) -> Iterator[Path]:
+    """Folders from our group up to the mount point; that alone where our path is not below it."""
+    below = PurePosixPath(own)
+    if ".." not in below.parts and below.is_relative_to(top):
+        folder = mounted / below.relative_to(top)
+        while folder != mounted:
+            yield folder
+            folder = folder.parent
+    yield mounted
+
+
+def _quota_cores(folder: Path) -> float | None:
+    """What one group allows; None where it sets no limit, or cannot be read."""
+    words = _read(folder / "cpu.max").split() or [
+        _read(folder / "cpu.cfs_quota_us"),
+        _read(folder / "cpu.cfs_period_us"),
+    ]
+    try:
+        quota_us, period_us = map(int, words)
+    except ValueError:  # "max", or nothing
+        return None
+    return quota_us / period_us if quota_us > 0 and period_us > 0 else None
 
 
 @cache
@@ -94,7 +162,7 @@ def _is_throttled() -> bool:
         return False
 
 
-def _read(name: str) -> str:
+def _read(name: str | Path) -> str:
     """A small file's text without zeros and white space; empty where it cannot be read."""
     try:
         return Path(name).read_text(encoding="utf-8", errors="replace").strip("\0 \n\t")
