@@ -1,6 +1,6 @@
 """Errors a user can meet: each text names the cure, each class has an exit code.
 
-0 done   1 a bug of ours   2 wrong usage   3 model   4 broker   5 deployment   6 frame   7 network
+0 done  1 a bug of ours  2 wrong usage  3 model  4 broker  5 deployment  6 frame  7 network  8 lab
 """
 
 from __future__ import annotations
@@ -52,3 +52,9 @@ class NetworkError(EdgeflowError):
     """A port is taken, an address is not ours, or a key does not fit."""
 
     exit_code = 7
+
+
+class LabError(EdgeflowError):
+    """A lab cannot be built, changed or taken down on this machine."""
+
+    exit_code = 8

@@ -1,0 +1,143 @@
+"""A lab file is checked as a whole before anything is built, and each error names the cure."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeflow.errors import UsageError
+from edgeflow.lab import changes, labfile
+
+GOOD: dict[str, Any] = {
+    "name": "small",
+    "switches": ["home", "internet"],
+    "nodes": {
+        "cam-1": {"tier": "device", "cpu": 0.2},
+        "cloud-1": {"tier": "cloud", "cpu": 0.5},
+    },
+    "links": [
+        {"between": ["cam-1", "home"]},
+        {"between": ["cloud-1", "internet"]},
+        {"name": "uplink", "between": ["home", "internet"], "up_mbps": 10, "delay_ms": 5},
+    ],
+    "timeline": [{"at_s": 1, "do": "link", "link": "uplink", "up_mbps": 2}],
+}
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    """GOOD with one place replaced: `links.0.between`."""
+    table = copy.deepcopy(GOOD)
+    *way, last = path.split(".")
+    at: Any = table
+    for step in way:
+        at = at[int(step)] if isinstance(at, list) else at[step]
+    if isinstance(at, list):
+        at[int(last)] = value
+    else:
+        at[last] = value
+    return table
+
+
+def test_a_good_file_says_who_is_where() -> None:
+    lab = labfile.convert(GOOD, "small.toml")
+    assert lab.hosts == ("broker", "cam-1", "cloud-1")
+    assert lab.broker_switch == "home"
+    assert [link.title for link in lab.links] == ["cam-1:home", "cloud-1:internet", "uplink"]
+    assert [link.is_impaired for link in lab.links] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("links.0.between", ["cam-9", "home"], "there is no node or switch cam-9; there is cam-1"),
+        ("links.2.up_mbps", 0, "a rate is above 0: leave it out for no limit"),
+        ("links.2.up_mbps", -5, "a rate is above 0"),
+        ("links.2.delay_ms", -1, "delay_ms"),
+        ("links.2.loss_percent", 101, "loss_percent"),
+        ("links.2.mbps", 5, "unknown field `mbps`"),
+        ("links.1.between", ["cloud-1", "cam-1"], "the second end must be a switch, cam-1 is"),
+        ("links.1.between", ["cam-1", "internet"], "cam-1 has a link already"),
+        ("links.1.between", ["home", "internet"], "home and internet are already connected"),
+        ("links.1.name", "uplink", "uplink is there twice"),
+        ("nodes.cam-1.cpu", 0, "cpu"),
+        ("nodes.cam-1.tier", "fog", "tier 'fog' is none of device, edge, cloud"),
+        ("nodes.broker", {"tier": "edge", "cpu": 0.1}, "the name is taken"),
+        ("nodes.edge-1", {"tier": "edge", "cpu": 0.1}, "edge-1 is not connected: add"),
+        ("nodes", {}, "there is no node"),
+        ("switches", [], "there is no switch"),
+        ("broker_at", "garage", "there is no switch garage; there is home, internet"),
+        ("timeline.0.link", "radio", "timeline[0]: there is no link radio"),
+        ("timeline.0", {"do": "kill", "host": "edge-7"}, "there is no host edge-7"),
+        ("timeline.0", {"do": "explode", "host": "cam-1"}, "explode"),
+        ("timeline.0", {"do": "cpu", "node": "broker", "cpu": 0.5}, "there is no node broker"),
+    ],
+)
+def test_what_is_wrong_is_named(path: str, value: object, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        labfile.convert(changed(path, value), "small.toml")
+    assert str(caught.value).startswith("small.toml: ")
+    assert any(part in str(caught.value) for part in said.split("|")), caught.value
+
+
+def test_a_lab_that_does_not_fit_the_machine_is_refused_with_its_sum() -> None:
+    lab = labfile.convert(changed("nodes.cloud-1.cpu", 1.5), "small.toml")
+    labfile.need_room(lab, 4)
+    with pytest.raises(UsageError, match=r"wants 1\.\d+ cores .* but 1\.60 is all it may use"):
+        labfile.need_room(lab, 2)
+
+
+def test_every_shipped_lab_fits_a_machine_of_two_cores() -> None:
+    found = sorted((Path(__file__).parents[2] / "configs" / "labs").glob("*.toml"))
+    assert len(found) >= 7
+    for path in found:
+        lab = labfile.load(path)
+        assert lab.name == path.stem
+        assert "ours" in path.read_text(encoding="utf-8"), "say whose the values are"
+        labfile.need_room(lab, 2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "link link=uplink up_mbps=2 delay_ms=30",
+        "cut link=uplink direction=up",
+        "mend link=uplink",
+        "partition hosts=cam-1,broker towards=cloud-1 one_way=True",
+        "heal",
+        "cpu node=cam-1 cpu=0.1",
+        "load node=cam-1 processes=2",
+        "kill host=broker",
+        "stop host=cam-1",
+        "cont host=cam-1",
+        "restart host=cam-1",
+    ],
+)
+def test_a_change_is_said_in_the_words_that_make_it(words: str) -> None:
+    change = changes.parse(words.split())
+    assert changes.parse(changes.sentence(change).split()) == change
+    assert changes.sentence(change).startswith(words.partition(" one_way")[0])
+
+
+def test_bare_words_are_the_first_fields() -> None:
+    assert changes.parse(["cut", "uplink", "down"]) == changes.Cut("uplink", "down")
+    assert changes.parse(["cpu", "cam-1", "0.5"]) == changes.SetCpu("cam-1", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "say what is to happen"),
+        (["melt", "cam-1"], "there is no change 'melt'; there is link, cut"),
+        (["link", "uplink", "up_mbps=0"], "it takes link, up_mbps"),
+        (["kill"], "host"),
+        (["cut", "uplink", "sideways"], "direction"),
+        (["heal", "cam-1"], "it takes nothing"),
+    ],
+)
+def test_a_change_that_is_none_names_what_there_is(words: list[str], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        changes.parse(words)
+    assert said in str(caught.value)
