@@ -1,7 +1,12 @@
-"""`edgeflow infer PICTURE…`: pictures in, labels out."""
+"""`edgeflow infer PICTURE…`: pictures in, labels out; or many frames, judged by their ledger.
+
+pictures ─▶ each once ─▶ an answer a picture
+        └─▶ in turn, so many frames or seconds ─▶ Driver ─▶ records ─▶ figures
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,8 +14,9 @@ import numpy as np
 import typer
 
 from edgeflow import modelfile
-from edgeflow.api import InferResult
+from edgeflow.api import Flow, InferResult
 from edgeflow.cli import client, options, screen
+from edgeflow.cli.load import Load, drive, need_sense
 from edgeflow.cli.options import DEFAULT_BROKER, Broker, Cluster, Insecure, Key
 from edgeflow.cli.screen import Json
 from edgeflow.errors import FrameError
@@ -23,7 +29,35 @@ Each picture is fitted to the model's input as the model's recipe says, handed t
 source, and answered by the cluster. A model with labels answers with them.
 
   edgeflow infer cat.jpg dog.jpg --top 3
+
+With --frames, --seconds, --rate, --ledger or --check it makes load: the pictures go in in turn, an
+error of a frame is counted and the run goes on, Ctrl-C waits for what is under way, and the end is
+a table of figures. Exit code 6 then says what it says of edgeflow ledger.
+
+  edgeflow infer *.jpg --seconds 60 --rate 5 --ledger run.ledger --model m.safetensors --check
 """
+
+Frames = Annotated[int | None, typer.Option(min=1, help="So many frames, the pictures in turn.")]
+LongS = Annotated[
+    float | None, typer.Option("--seconds", min=0.0, help="Hand frames in for so long.")
+]
+Rate = Annotated[
+    float | None,
+    typer.Option("--rate", min=0.0, help="Frames a second, whatever comes back (open loop)."),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(min=1, help="At most so many under way (closed loop). Default: the deployment's."),
+]
+Ledger = Annotated[
+    Path | None, typer.Option(help="Write down every frame and outcome; edgeflow ledger judges it.")
+]
+Check = Annotated[
+    bool, typer.Option("--check", help="Compare with the undivided --model, run here by torch.")
+]
+Threads = Annotated[
+    int, typer.Option(min=1, help="Of the model that --check runs: as many as the nodes use.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +73,13 @@ def infer(
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="So many labels a picture.")] = 1,
     deadline_s: Annotated[float | None, typer.Option(help="Default: the deployment's.")] = None,
+    frames: Frames = None,
+    seconds: LongS = None,
+    rate: Rate = None,
+    window: Window = None,
+    ledger: Ledger = None,
+    check: Check = False,
+    check_threads: Threads = 1,
     broker: Broker = DEFAULT_BROKER,
     cluster: Cluster = "home",
     key: Key = "",
@@ -46,23 +87,38 @@ def infer(
     as_json: Json = False,
 ) -> None:
     """See HELP."""
+    load = Load(frames, seconds, rate, window, ledger, check, check_threads, deadline_s)
     for path in pictures:
         options.existing(path, "picture")
+    need_sense(load, model)
     with client.joined(broker, cluster, key, insecure) as flow:
         name = client.deployment_named(flow, deployment).name
         graph = modelfile.load(model) if model else client.model_of(flow, name)
         recipe = recipe_of(graph)
-        arrays = [read_picture(path, recipe) for path in pictures]
-        futures = [
-            flow.submit({recipe.input: array}, deployment=name, deadline_s=deadline_s)
-            for array in arrays
-        ]
-        answers = [
-            answer(graph, path, future.result(), top)
-            for path, future in zip(pictures, futures, strict=True)
-        ]
+        inputs = {str(path): {recipe.input: read_picture(path, recipe)} for path in pictures}
+        if load.is_wanted:
+            drive(flow, name, graph, inputs, load, as_json)
+            return
+        results = ask(flow, name, [inputs[str(path)] for path in pictures], window, deadline_s)
+    tell(name, [answer(graph, *each, top) for each in zip(pictures, results, strict=True)], as_json)
+
+
+def ask(
+    flow: Flow,
+    deployment: str,
+    inputs: Sequence[Mapping[str, Array]],
+    window: int | None,
+    deadline_s: float | None,
+) -> list[InferResult]:
+    """Each input's outcome; all at once where no window is given."""
+    many = len(inputs) if window is None else window
+    return list(flow.stream(inputs, deployment=deployment, window=many, deadline_s=deadline_s))
+
+
+def tell(deployment: str, answers: list[dict[str, Any]], as_json: bool) -> None:
+    """An answer a picture; FrameError where the outcome of one is an error."""
     if as_json:
-        screen.emit_json({"deployment": name, "answers": answers})
+        screen.emit_json({"deployment": deployment, "answers": answers})
     else:
         for each in answers:
             screen.say(sentence(each))
