@@ -23,6 +23,8 @@ REQUEST_BYTES_MAX = 1 << 16
 ANSWER_BYTES_MAX = 1 << 20
 VISITORS_MAX = 16
 """Connections at once; the oldest is hung up for one more."""
+QUEUE_MAX = 128
+"""At the door; a visitor with a time limit is turned away, not kept, by a full one."""
 
 
 class Desk:
@@ -84,7 +86,7 @@ def listen(path: Path) -> socket.socket:
         if path.is_socket():
             path.unlink()
         door.bind(str(path))
-        door.listen(VISITORS_MAX)
+        door.listen(QUEUE_MAX)
     except OSError as error:
         door.close()
         raise NetworkError(

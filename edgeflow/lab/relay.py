@@ -11,7 +11,10 @@ Rounds with work are at least ROUND_S apart while frames are held, so a busy wir
 
 Super-frames: while a direction has no loss, the kernel may hand over TCP segments not yet cut to
 the MTU and with no checksum yet; loss is by the frame and turns that off. tbf cuts a super-frame
-where its burst is smaller, so the burst says how much may arrive at once.
+where its burst is smaller, so the burst says how much may arrive at once. One TCP stream, MTU 1500,
+5 ms, tbf of 100 Mbit/s with a burst of 16 KiB: 0.08 to 0.10 of a core with super-frames, 0.12 to
+0.13 without; at 10 Mbit/s 0.05 to 0.07 either way, for then it is the rounds (3 runs of 2.5 s each
+on two shared x86 cores, Python 3.11).
 
 Invariant: the devices live as long as this process, and only the control socket's file outlives it.
 """
@@ -133,7 +136,9 @@ class Relay:
             lane.read()
         except OSError:
             self._poller.unregister(descriptor)
-            sys.stderr.write("a device of the relay is gone; its wire stays dead\n")
+            sys.stderr.write(
+                "a device is gone; its wire stays dead until a relay is started anew\n"
+            )
 
     def _answer(self, message: bytes) -> object:
         try:
@@ -180,7 +185,8 @@ def read_config(path: Path) -> RelayConfig:
 
 def main() -> None:
     """Carry the wires of the configuration named on the command line."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: sys.exit(0))
     try:
         if len(sys.argv) != 2:
             raise UsageError("usage: python -I -m edgeflow.lab.relay CONFIG.json")

@@ -43,6 +43,7 @@ def ipv6(flags: int, *, protocol: int = 6) -> bytes:
         (ipv4(SYN, protocol=17), False),
         (ipv6(SYN, protocol=17), False),
         (ipv4(SYN, fragment=0x0001), False),
+        (ipv4(SYN, fragment=0x0100), False),
         (ipv4(SYN, fragment=0x4000), True),
         (ETHERNET + b"\x08\x06" + bytes(46), False),
         (ETHERNET + b"\x81\x00\x00\x01" + ipv4(SYN)[12:], False),
