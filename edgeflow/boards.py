@@ -5,10 +5,18 @@ Invariant: pure; nothing in here decides anything but whether a plan is drained.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from edgeflow.deployments import View
 from edgeflow.holding import READY
 from edgeflow.messages import Board, Plan, PlanId, Spec, Status
 
+STUCK_S = 15.0
+"""PREPARE without a byte of progress for so long is given up: the slowest node is left out."""
+BUILD_S = 180.0
+"""With every byte at hand a node may check, load and warm up for so long: half a gigabyte takes a
+tenth of a core some 40 s. Lower leaves slow nodes out; higher waits longer for one that hangs."""
 Word = tuple[str, str]
 """(phase, sentence) of a Status."""
 
@@ -31,6 +39,20 @@ def holding_of(view: View, plan: Plan, node: str) -> tuple[str, int, str]:
         if holding.hash == plan.hash and holding.id == plan.id:
             return holding.status, holding.have_bytes, holding.why
     return "", 0, ""
+
+
+def patience_s(view: View, plan: Plan, late: Sequence[str]) -> float:
+    """How long these nodes may be without progress: longer when they only build."""
+    return BUILD_S if all(_is_building(view, plan, node) for node in late) else STUCK_S
+
+
+def _is_building(view: View, plan: Plan, node: str) -> bool:
+    """It has every byte and is not ready yet: it checks, loads and warms up."""
+    held = view.helds.get(node)
+    if held is None or held.session != plan.sessions[node]:
+        return False
+    mine = [each for each in held.plans if (each.hash, each.id) == (plan.hash, plan.id)]
+    return any(0 < each.want_bytes <= each.have_bytes for each in mine)
 
 
 def is_drained(view: View, plan: Plan, board: Board) -> bool:
@@ -56,8 +78,14 @@ def describe(view: View, board: Board) -> Word:
     return "running", board.committed.reason
 
 
-def status_of(spec: Spec, board: Board, word: Word, leader: str) -> Status:
+def status_of(
+    spec: Spec, board: Board, word: Word, leader: str, price: tuple[PlanId | None, float]
+) -> Status:
+    """`price`: of a plan, as things are now; another plan takes what was predicted for it."""
     plan = board.committed or board.preparing
+    predicted_s = plan.predicted_s if plan else 0.0
+    if plan and plan.id == price[0] and math.isfinite(price[1]):
+        predicted_s = price[1]
     return Status(
         deployment=spec.name,
         model_name=spec.model_name,
@@ -65,7 +93,7 @@ def status_of(spec: Spec, board: Board, word: Word, leader: str) -> Status:
         phase=word[0],
         sentence=word[1],
         placement=plan.variants[0] if plan else "",
-        predicted_s=plan.predicted_s if plan else 0.0,
+        predicted_s=predicted_s,
         lower_bound_s=plan.lower_bound_s if plan else 0.0,
         plan=str(plan.id) if plan else "",
         leader=leader,

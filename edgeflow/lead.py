@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from edgeflow.boards import Word, describe, emptied, holding_of, is_drained, status_of
+from edgeflow.boards import Word, describe, emptied, holding_of, is_drained, patience_s, status_of
 from edgeflow.codec import plan_hash
 from edgeflow.deployments import View
 from edgeflow.errors import EdgeflowError
@@ -35,8 +35,6 @@ from edgeflow.survey import ask, is_settled, price_s, survey, what_broke
 
 SETTLE_S = 4.0
 """A first plan waits at most so long for links to be measured. Lower plans on guesses."""
-STUCK_S = 15.0
-"""PREPARE without a byte of progress for so long is given up: the slowest node is left out."""
 SHUN_S = 30.0
 """A node that failed or got stuck computes nothing of this deployment for so long."""
 RETRY_S = 5.0
@@ -78,6 +76,8 @@ class Watch:
     """What is said while held."""
     shunned: dict[str, float] = field(default_factory=dict)
     status: Status | None = None
+    price: tuple[PlanId | None, float] = (None, 0.0)
+    """What a plan takes as things are now, in seconds."""
 
     def hold(self, spec: Spec, until_s: float, verdict: Word) -> None:
         """Ask for no plan for a while."""
@@ -150,9 +150,11 @@ class Lead:
         progress = sum(have for _, have, _ in states.values()) - len(late)
         if progress != watch.progress:
             watch.progress, watch.progress_s = progress, now_s
-        elif now_s - watch.progress_s > STUCK_S:
+            return board, []
+        most_s = patience_s(view, plan, late)
+        if now_s - watch.progress_s > most_s:
             why = states[late[0]][2] or "no progress"
-            text = f"got stuck for {STUCK_S:.0f} s: {why}"
+            text = f"got stuck for {most_s:.0f} s: {why}"
             return self._give_up(spec, board, late[0], text, now_s)
         return board, []
 
@@ -230,6 +232,7 @@ class Lead:
         plan = board.preparing or board.committed
         if plan is not None and not why:
             running_s = price_s(graph, cluster, plan.variants[0])
+            watch.price = (plan.id, running_s)
             if math.isinf(running_s):
                 why = "the running plan lost a link"
             elif board.preparing or now_s - watch.committed_s < DWELL_S:
@@ -282,7 +285,7 @@ class Lead:
         """Board and status, where they changed or are due."""
         watch = self.watches[view.name]
         view.board = board = replace(board, claim=claim)
-        status = status_of(spec, board, word, self.me)
+        status = status_of(spec, board, word, self.me, watch.price)
         is_due = now_s - watch.published_s >= BOARD_S
         effects: list[Effect] = []
         if board != old or is_due:

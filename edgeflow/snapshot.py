@@ -139,6 +139,9 @@ def _deployment(view: View) -> DeploymentView:
             held = view.helds.get(node)
             found = [each.status for each in held.plans if each.hash == plan.hash] if held else []
             nodes[node] = found[0] if found else "not held"
+    predicted_s = plan.predicted_s if plan is not None else 0.0
+    if plan is not None and status is not None and status.plan == str(plan.id):
+        predicted_s = status.predicted_s  # as things are now
     return DeploymentView(
         name=view.name,
         model=view.spec.model_name,
@@ -148,7 +151,7 @@ def _deployment(view: View) -> DeploymentView:
         sentence=status.sentence if status else "no leader has answered yet",
         placement=plan.variants[0] if plan else "",
         plan=str(plan.id) if plan else "",
-        predicted_ms=plan.predicted_s * 1e3 if plan else 0.0,
+        predicted_ms=predicted_s * 1e3,
         lower_bound_ms=plan.lower_bound_s * 1e3 if plan else 0.0,
         nodes=nodes,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from edgeflow.boards import BUILD_S, STUCK_S
 from edgeflow.deployments import View
 from edgeflow.events import Effect, Publish
 from edgeflow.lead import (
@@ -16,7 +17,6 @@ from edgeflow.lead import (
     REVIEW_S,
     SETTLE_S,
     SHUN_S,
-    STUCK_S,
     UNHELD_S,
     Lead,
 )
@@ -149,10 +149,15 @@ def draining(leader: Leader) -> tuple[Plan, ...]:
     return leader.board.draining
 
 
-def phase(leader: Leader) -> tuple[str, str]:
+def told(leader: Leader) -> Status:
+    """What the leader last said of the deployment."""
     status = leader.lead.watches["job"].status
     assert status is not None
-    return status.phase, status.sentence
+    return status
+
+
+def phase(leader: Leader) -> tuple[str, str]:
+    return told(leader).phase, told(leader).sentence
 
 
 @pytest.fixture
@@ -254,6 +259,28 @@ def test_slow_weights_are_progress(leader: Leader) -> None:
         leader.say("edge-1", (plan, "preparing"), have_bytes=second)
         leader.tick(1.0)
     assert leader.preparing == plan
+
+
+def test_a_slow_node_with_every_weight_may_build_for_long_but_not_for_ever(leader: Leader) -> None:
+    leader.tick()
+    plan = leader.preparing
+    leader.say("cam-1", (plan, "ready"))
+    leader.say("edge-1", (plan, "preparing"), have_bytes=100)
+    leader.run(BUILD_S - STUCK_S)
+    assert leader.preparing == plan
+    leader.run(2 * STUCK_S)
+    assert "edge-1" not in leader.preparing.sessions
+
+
+def test_what_a_plan_takes_is_told_as_things_are_now(leader: Leader) -> None:
+    leader.tick()
+    leader.commit()
+    told_s = told(leader).predicted_s
+    leader.introduce("edge-1", EDGE, SPEEDS["edge-1"][1] / 1.05)
+    leader.run(DWELL_S + 2 * REVIEW_S)
+    assert leader.board.committed is not None
+    assert leader.board.committed.predicted_s == told_s
+    assert told(leader).predicted_s > told_s
 
 
 def test_a_source_that_cannot_prepare_is_not_asked_again_at_once(leader: Leader) -> None:
