@@ -193,7 +193,9 @@ def buckets(records: Iterable[AnyRecord], per_s: float) -> list[Bucket]:
 
 def quantile(ascending: Sequence[float], part: float) -> float | None:
     """The smallest value that `part` of all do not exceed (nearest rank); None where none is."""
-    return ascending[max(0, math.ceil(part * len(ascending)) - 1)] if ascending else None
+    # 0.07 * 100 is a little more than 7.
+    rank = math.ceil(part * len(ascending) - 1e-9)
+    return ascending[max(0, rank - 1)] if ascending else None
 
 
 def _latency_ms(submit: Submit, outcome: Outcome) -> float:

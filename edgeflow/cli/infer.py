@@ -32,14 +32,15 @@ source, and answered by the cluster. A model with labels answers with them.
 
 With --frames, --seconds, --rate, --ledger or --check it makes load: the pictures go in in turn, an
 error of a frame is counted and the run goes on, Ctrl-C waits for what is under way, and the end is
-a table of figures. Exit code 6 then says what it says of edgeflow ledger.
+the figures. Exit code 6 then says what it says of edgeflow ledger.
 
   edgeflow infer *.jpg --seconds 60 --rate 5 --ledger run.ledger --model m.safetensors --check
 """
 
 Frames = Annotated[int | None, typer.Option(min=1, help="So many frames, the pictures in turn.")]
 LongS = Annotated[
-    float | None, typer.Option("--seconds", min=0.0, help="Hand frames in for so long.")
+    float | None,
+    typer.Option("--seconds", min=0.0, help="Hand frames in for so long; inf: until Ctrl-C."),
 ]
 Rate = Annotated[
     float | None,

@@ -1,4 +1,4 @@
-"""`edgeflow ledger FILE`: what a run proves, in a table, and over time.
+"""`edgeflow ledger FILE`: what a run proves, in a few lines, and over time.
 
 records ─▶ figures ─▶ was the promise kept ─▶ exit code
        └─▶ rows of --per seconds, with what --events saw between them
@@ -6,13 +6,12 @@ records ─▶ figures ─▶ was the promise kept ─▶ exit code
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from edgeflow.cli import screen
@@ -63,7 +62,7 @@ def ledger(
     if as_json:
         screen.emit_json(as_data(records, figures, gap_s) | _timeline_data(rows, seen))
     else:
-        screen.out().print(table(records, figures, gap_s))
+        show(records, figures, gap_s)
         if rows or seen:
             screen.say("")
         for line in timeline(rows, seen):
@@ -96,35 +95,41 @@ def broken(figures: Figures) -> str:
     return ", ".join(f"{count} {what}" for count, what in told if count)
 
 
-def table(records: Sequence[AnyRecord], figures: Figures, gap_s: float) -> Table:
-    """A row a question."""
-    found = Table(show_header=False, box=None, pad_edge=False)
+def show(records: Sequence[AnyRecord], figures: Figures, gap_s: float) -> None:
+    """A line a question."""
+    for title, answer in answers(records, figures, gap_s):
+        screen.out().print(Text.assemble((f"{title:9}", "dim"), answer))
+
+
+def answers(
+    records: Sequence[AnyRecord], figures: Figures, gap_s: float
+) -> Iterator[tuple[str, Text]]:
+    """(question, answer)."""
     for record in records[:1]:
         if isinstance(record, Head):
-            found.add_row("run", _run(record))
+            yield "run", Text(_run(record))
     verdict = "kept" if figures.kept else f"broken: {broken(figures)}"
-    found.add_row("promise", Text(verdict, style="green" if figures.kept else "bold red"))
-    found.add_row("frames", _frames(figures))
+    yield "promise", Text(verdict, style="green" if figures.kept else "bold red")
+    yield "frames", Text(_frames(figures))
     errors = ", ".join(f"{count} {code}" for code, count in figures.errors.items())
-    found.add_row("errors", Text(errors or "none", style="red" if errors else ""))
-    found.add_row("answers", _answers(figures))
+    yield "errors", Text(errors or "none", style="red" if errors else "")
+    yield "answers", Text(_answers(figures))
     if figures.latency_ms_p50 is not None:
-        found.add_row("latency", _latency(figures))
+        yield "latency", Text(_latency(figures))
     if figures.goodput_per_s is not None:
         rate = f"{figures.goodput_per_s:.1f} good answers a second over {figures.span_s:.1f} s"
-        found.add_row("goodput", rate)
-    found.add_row("gaps", _gaps(figures, gap_s))
+        yield "goodput", Text(rate)
+    yield "gaps", Text(_gaps(figures, gap_s))
     for at, (plan, use) in enumerate(list(figures.plans.items())[:PLANS_SHOWN]):
         when = f"{use.first_s:.1f} to {use.last_s:.1f} s"
-        found.add_row("" if at else "plans", Text(f"{plan}: {use.answers} answers, {when}"))
+        yield "" if at else "plans", Text(f"{plan}: {use.answers} answers, {when}")
     if len(figures.plans) > PLANS_SHOWN:
-        found.add_row("", f"and {len(figures.plans) - PLANS_SHOWN} more")
-    return found
+        yield "", Text(f"and {len(figures.plans) - PLANS_SHOWN} more")
 
 
-def _run(head: Head) -> Text:
+def _run(head: Head) -> str:
     loop = f"{head.rate_fps:g} a second" if head.rate_fps else f"window {head.window_frames}"
-    return Text(f"{head.deployment} ({head.model_name}), {loop}, from {head.submitter}")
+    return f"{head.deployment} ({head.model_name}), {loop}, from {head.submitter}"
 
 
 def _frames(figures: Figures) -> str:

@@ -7,6 +7,7 @@ pictures ─▶ [what the undivided model says] ─▶ Driver ─▶ records ─
 
 from __future__ import annotations
 
+import math
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -90,7 +91,7 @@ def drive(
         where = {"ledger": str(load.ledger) if load.ledger else None}
         screen.emit_json(verdict.as_data(records, figures, verdict.GAP_S) | where)
     else:
-        screen.out().print(verdict.table(records, figures, verdict.GAP_S))
+        verdict.show(records, figures, verdict.GAP_S)
     verdict.leave_unless_kept(figures)
 
 
@@ -133,12 +134,12 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
 def progress_of(load: Load, pictures: int) -> Iterator[Callable[[Line], None]]:
     """A bar on a terminal; hears every record."""
     console = screen.err()
-    total = load.frames or (None if load.seconds is not None else pictures)
+    total = load.seconds or load.frames or pictures
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
-        task = bar.add_task("frames", total=load.seconds or total)
+        task = bar.add_task("frames", total=total if math.isfinite(total) else None)
         counts, first_s = Counter[str](), 0.0
 
         def hear(record: Line) -> None:

@@ -184,6 +184,9 @@ def test_quantiles_are_latencies_that_were_seen() -> None:
     )
     found = (seen.latency_ms_p50, seen.latency_ms_p90, seen.latency_ms_p99, seen.latency_ms_max)
     assert found == (50.0, 90.0, 99.0, 100.0)
+    hundred = [float(at) for at in range(1, 101)]
+    assert [ledger.quantile(hundred, at / 100) for at in range(1, 101)] == hundred
+    assert [ledger.quantile(hundred[:7], part) for part in (0.5, 0.9, 1.0)] == [4.0, 7.0, 7.0]
     assert ledger.quantile([], 0.5) is None
     assert ledger.quantile([3.0], 0.01) == 3.0
 

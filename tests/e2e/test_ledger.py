@@ -116,7 +116,7 @@ def check_a_flipped_hash_is_found(path: Path, flipped: Path) -> None:
 
 
 def check_it_ends_well_when_it_is_told_to(asked: list[str], path: Path, spawn: Spawn) -> None:
-    process = spawn("edgeflow", *asked, "--seconds", "60", "--rate", "20", "--ledger", str(path))
+    process = spawn("edgeflow", *asked, "--seconds", "inf", "--rate", "20", "--ledger", str(path))
     end_s = time.monotonic() + PATIENCE_S
     while not path.exists() or path.read_bytes().count(b'"outcome"') < 5:
         assert time.monotonic() < end_s
