@@ -42,17 +42,9 @@ def holding_of(view: View, plan: Plan, node: str) -> tuple[str, int, str]:
 
 
 def patience_s(view: View, plan: Plan, late: Sequence[str]) -> float:
-    """How long these nodes may be without progress: longer when they only build."""
-    return BUILD_S if all(_is_building(view, plan, node) for node in late) else STUCK_S
-
-
-def _is_building(view: View, plan: Plan, node: str) -> bool:
-    """It has every byte and is not ready yet: it checks, loads and warms up."""
-    held = view.helds.get(node)
-    if held is None or held.session != plan.sessions[node]:
-        return False
-    mine = [each for each in held.plans if (each.hash, each.id) == (plan.hash, plan.id)]
-    return any(0 < each.want_bytes <= each.have_bytes for each in mine)
+    """How long these nodes may be without progress: longer when all of them only build."""
+    builds = all(holding_of(view, plan, node)[0] == "building" for node in late)
+    return BUILD_S if builds else STUCK_S
 
 
 def is_drained(view: View, plan: Plan, board: Board) -> bool:

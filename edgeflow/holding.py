@@ -35,6 +35,8 @@ from edgeflow.placement import PlacementError, Segment, Split, parse_placement, 
 
 READY = frozenset({"ready", "active", "in-flight"})
 """Statuses of a plan whose frames are computed."""
+TOLD = frozenset({"building", "ready", "failed"})
+"""Steps that others hear of by name; what is before them is `preparing`."""
 
 
 @dataclass(slots=True)
@@ -184,7 +186,7 @@ class Holdings:
             have_bytes = held.want_bytes - sum(missing.values())
             if self.library.fetch.current in missing:
                 have_bytes += self.library.fetch.offset_bytes
-            status = held.step if held.step in ("ready", "failed") else "preparing"
+            status = held.step if held.step in TOLD else "preparing"
             if status == "ready" and self.active.get(deployment) == held.plan.hash:
                 status = "active"
             elif status == "ready" and held.plan.hash in in_flight:

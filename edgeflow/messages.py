@@ -257,7 +257,7 @@ class Holding(Struct, frozen=True):
     id: PlanId
     hash: Digest
     status: str
-    """preparing ready failed; at the source also active (new frames use it) and in-flight."""
+    """preparing building ready failed; at the source also active (for new frames) and in-flight."""
     have_bytes: Count
     want_bytes: Count
     why: Sentence = ""

@@ -12,12 +12,14 @@ TIERS = {"device-only": DEVICE, "edge-only": EDGE, "cloud-only": CLOUD}
 
 
 def place_whole(problem: Problem, algorithm: str) -> Placement:
-    """The best single node of the tier; for `device-only` the source itself where it computes."""
+    """The best single node of the tier; for `device-only` the source itself where it computes.
+
+    PlanningError where no node of the tier may compute it: an undivided rival runs where its name
+    says, or not at all.
+    """
     tier = TIERS[algorithm]
     if tier is DEVICE and problem.why_not(problem.source) is None:
         nodes = [problem.costs.cluster.nodes[problem.source]]
-    elif tier is DEVICE:
-        nodes = next(iter(problem.candidates.values()))
     else:
         nodes = problem.candidates.get(tier.rank, [])
     return _best_single(problem, nodes, tier)

@@ -265,7 +265,7 @@ def test_a_slow_node_with_every_weight_may_build_for_long_but_not_for_ever(leade
     leader.tick()
     plan = leader.preparing
     leader.say("cam-1", (plan, "ready"))
-    leader.say("edge-1", (plan, "preparing"), have_bytes=100)
+    leader.say("edge-1", (plan, "building"))
     leader.run(BUILD_S - STUCK_S)
     assert leader.preparing == plan
     leader.run(2 * STUCK_S)

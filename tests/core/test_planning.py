@@ -104,7 +104,7 @@ def test_the_undivided_rivals_are_what_they_say_and_bounded_by_the_best() -> Non
     assert "% less)" in plan(home(), "device-only").reason
 
 
-def test_device_only_is_the_lowest_tier_where_the_source_computes_nothing() -> None:
+def test_device_only_is_another_device_where_the_source_computes_nothing_never_an_edge() -> None:
     costs = fleet(
         chain(10, 10),
         {"laptop": (2, None), "cam-1": (0, [2.0]), "cam-2": (0, [1.0]), "edge": (1, [0.1])},
@@ -115,6 +115,14 @@ def test_device_only_is_the_lowest_tier_where_the_source_computes_nothing() -> N
     assert set(plan(costs).placement.values()) == {"edge"}
     with pytest.raises(PlanningError, match="no cloud node can compute"):
         plan(costs, "cloud-only")
+    alone = fleet(
+        chain(10, 10),
+        {"laptop": (0, None), "edge": (1, [0.1])},
+        {("laptop", "edge"): (0.01, 1e4)},
+        source="laptop",
+    )
+    with pytest.raises(PlanningError, match="no device node can compute"):
+        plan(alone, "device-only")
 
 
 def test_the_best_node_of_a_tier_is_chosen_by_speed_and_link_together() -> None:
