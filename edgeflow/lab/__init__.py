@@ -1,1 +1,1 @@
-"""A fleet of emulated machines on one: namespaces for nodes, shaped and delayed links between them."""
+"""A fleet on one machine: namespaces and quotas for nodes, thin and slow links between them."""

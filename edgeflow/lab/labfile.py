@@ -29,8 +29,9 @@ BROKER = "broker"
 """The broker's name in links and changes."""
 MACHINE_SHARE_MAX = 0.8
 """Of all cores, for nodes and relay together: above it they would wait for each other."""
-RELAY_CORES_PER_MBPS = 0.0032
-"""Cores of the relay for each Mbit/s that it carries at MTU 1500; measured on x86."""
+RELAY_CORES, RELAY_CORES_PER_MBPS = 0.05, 0.001
+"""What the relay takes of this machine: its rounds, and each Mbit/s that it carries; measured on
+x86 at MTU 1500, 10 to 100 Mbit/s."""
 CPU_MIN = 0.02
 """Cores. A quota is at least 1 ms, and its period at most 50 ms, or a node stutters."""
 
@@ -113,7 +114,8 @@ class LabFile(Struct, frozen=True, forbid_unknown_fields=True):
         """What the nodes and the relay may use of this machine, in cores."""
         relayed = [link for link in self.links if link.is_impaired]
         rates = [max(link.up_mbps or 0.0, link.down_mbps or 0.0) for link in relayed]
-        return sum(node.cpu for node in self.nodes.values()) + RELAY_CORES_PER_MBPS * sum(rates)
+        relay = RELAY_CORES + RELAY_CORES_PER_MBPS * sum(rates) if relayed else 0.0
+        return sum(node.cpu for node in self.nodes.values()) + relay
 
 
 def load(path: Path) -> LabFile:

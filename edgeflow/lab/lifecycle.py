@@ -22,7 +22,7 @@ import msgspec
 from edgeflow.errors import LabError, UsageError
 from edgeflow.lab import hosts, network, quota, record, relay
 from edgeflow.lab.command import need_tools
-from edgeflow.lab.labfile import BROKER, LabFile, LinkSpec, need_room
+from edgeflow.lab.labfile import BROKER, LabFile, LinkSpec, NodeSpec, need_room
 from edgeflow.lab.quota import Quotas
 from edgeflow.lab.record import FOLDER, LinkState, Record
 from edgeflow.lab.seeding import seed
@@ -192,9 +192,14 @@ def _missing(made: Record, wanted: set[str]) -> str:
     ready = {node["name"] for node in seen["nodes"] if node["state"] == "ready"}
     if late := sorted(wanted - ready):
         return ", ".join(late)
-    if not seen["leader"]:
+    if not seen["leader"] and any(_may_lead(node) for node in made.lab.nodes.values()):
         return "a leader"
     linked = {(link["sender"], link["receiver"]) for link in seen["links"] if link["up"]}
     pairs = {(one, other) for one in wanted for other in wanted if one != other}
     unlinked = sorted(pairs - linked)
     return f"the link {unlinked[0][0]} to {unlinked[0][1]}" if unlinked else ""
+
+
+def _may_lead(node: NodeSpec) -> bool:
+    """A node that computes nothing leads only if it is told to."""
+    return bool(node.settings.get("can_lead", node.settings.get("compute") != "none"))
