@@ -19,7 +19,7 @@ Invariant: LinkUp and LinkDown of a session alternate; messages of a session com
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Mapping
 from time import monotonic
 from typing import Any
 
@@ -192,7 +192,7 @@ class Links:
         """Keep our sockets in this poller, as they come and go."""
         self._exchange.watch.register(poller)
 
-    def receive(self, now_s: float, ready: Container[object] | None = None) -> list[Arrival]:
+    def receive(self, now_s: float, ready: Collection[object] | None = None) -> list[Arrival]:
         """What came: at most some 100 signals and 16 tensor messages, fair between peers.
 
         `ready` are the sockets that the poller named; None: all are asked.

@@ -13,7 +13,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -179,7 +179,7 @@ class Loop:
         finally:
             self._close()
 
-    def _receive(self, ready: Container[object]) -> None:
+    def _receive(self, ready: Collection[object]) -> None:
         """Whatever is there, links first, until nothing is left in the inbox."""
         for arrival in self.links.receive(time.monotonic(), ready):
             self._arrive(arrival)

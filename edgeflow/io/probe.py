@@ -148,10 +148,20 @@ def _is_jetson() -> bool:
 
 def _temperature_c() -> float | None:
     """The hottest sensor; None where there is none."""
+    heats = _heats_c() if _has_sensors() else []
+    return max(heats, default=None)
+
+
+@cache
+def _has_sensors() -> bool:
+    """Looked for once: to find none costs as much as to read some."""
+    return bool(_heats_c())
+
+
+def _heats_c() -> list[float]:
     sensors = getattr(psutil, "sensors_temperatures", None)
     found = sensors() if sensors is not None else {}
-    heats = [each.current for group in found.values() for each in group if each.current]
-    return max(heats) if heats else None
+    return [each.current for group in found.values() for each in group if each.current]
 
 
 def _is_throttled() -> bool:

@@ -8,7 +8,7 @@ Invariant: no bytes from the network raise anything in here; what is wrong is co
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection
 
 import numpy as np
 import zmq
@@ -41,14 +41,16 @@ class Reception:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._ready: Container[object] | None = None
+        self._ready: Collection[object] | None = None
 
     def _is_ready(self, socket: Socket) -> bool:
         return self._ready is None or socket in self._ready
 
-    def drain(self, now_s: float, ready: Container[object] | None = None) -> None:
+    def drain(self, now_s: float, ready: Collection[object] | None = None) -> None:
         """Read what is there, bounded, signals first; where `ready` is given, only from those."""
         self._ready = ready
+        if ready is not None and not self._exchange.watch.holds_any(ready):
+            return
         if self._exchange.zap and (refused := self._exchange.zap.answer()):
             self._exchange.refuse("wrong key", f"{refused} connection(s) without the cluster key")
         self._watch_doors(now_s)

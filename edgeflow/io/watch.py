@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import zmq
 
 from edgeflow.io.lanes import Socket
@@ -32,6 +34,10 @@ class Watch:
         for socket in sockets:
             if self._sockets.pop(socket, 0) is None and self._poller:
                 self._poller.unregister(socket)
+
+    def holds_any(self, ready: Iterable[object]) -> bool:
+        """Whether one of these is ours."""
+        return any(each in self._sockets for each in ready)
 
     def clear(self) -> None:
         """All of them are."""

@@ -126,6 +126,12 @@ def test_a_link_comes_up_whoever_hears_of_the_other_first(make: Make, knocks_fir
     assert of(seen, LinkUp, "b") == [LinkUp("a", 11)]
 
 
+def test_a_link_at_rest_wakes_nobody(make: Make) -> None:
+    a, b = make("a"), make("b")
+    join(a, b)
+    assert a.due_s(0.0) == b.due_s(0.0) == float("inf")
+
+
 def test_a_node_that_accepts_nothing_dials_and_is_answered(make: Make) -> None:
     camera, cloud = make("camera", reachable=False), make("cloud")
     assert camera.endpoints == ()

@@ -78,7 +78,7 @@ CASES = {
     "our group is beside the one on top": (
         "0::/../b",
         V2,
-        {"cpu.max": "25000 100000", "b/cpu.max": "10000 100000"},
+        {"cpu.max": "25000 100000", "../b/cpu.max": "10000 100000"},
         0.25,
     ),
     "rubbish": ("0::/a", V2, {"a/cpu.max": "much of it"}, None),
@@ -105,6 +105,14 @@ def test_a_container_of_one_and_a_half_cores_runs_two_threads(
     for quota_cores, cores in ((1.5, 2), (0.1, 1), (None, 16), (64.0, 16)):
         monkeypatch.setattr(probe, "cpu_quota_cores", lambda found=quota_cores: found)
         assert probe.usable_cores() == cores
+
+
+def test_sensors_that_are_not_there_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: Iterator[list[float]] = iter([[]])
+    monkeypatch.setattr(probe, "_heats_c", lambda: next(found))
+    probe._has_sensors.cache_clear()
+    assert [probe._temperature_c() for _ in range(3)] == [None, None, None]
+    probe._has_sensors.cache_clear()
 
 
 @pytest.fixture
