@@ -85,11 +85,11 @@ class Doors:
 
     def close(self) -> None:
         """Stop listening."""
-        for monitor in self.monitors.values():
-            monitor.close(linger=0)
+        # Silenced first: ZeroMQ waits for ever to tell an event to a monitor that was closed.
         for socket in self.sockets.values():
             socket.disable_monitor()
-            socket.close(linger=0)
+        for end in (*self.monitors.values(), *self.sockets.values()):
+            end.close(linger=0)
 
 
 UNKNOWN = -1
