@@ -184,9 +184,8 @@ def start(group: tuple[str, str], host: str, *part: str) -> subprocess.Popen[str
     """This module again, inside the lab."""
     words = hosts.inside(host, [*hosts.PROGRAM, "edgeflow.bench.lab", "--part", *part])
     silent = subprocess.DEVNULL  # who pours is cut off when enough has come
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=silent, text=True)
-    quota.find().add(*group, process.pid)
-    return process
+    line = quota.find().within(*group, words)
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=silent, text=True)
 
 
 def sink(seconds: str) -> None:

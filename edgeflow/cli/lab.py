@@ -120,8 +120,7 @@ def run_inside(
     if host not in made.lab.hosts:
         raise UsageError(f"there is no node {host}; there is {', '.join(made.lab.hosts)}")
     words = [*hosts.PROGRAM, EDGEFLOW, *command[1:]] if command[0] == EDGEFLOW else command
-    quotas.add(*((hosts.FREE, "exec") if free else (host, "exec")), os.getpid())
-    line = hosts.inside(host, words)
+    line = quotas.within(hosts.FREE if free else host, "exec", hosts.inside(host, words))
     os.execvpe(line[0], line, hosts.environment(made))
 
 

@@ -66,16 +66,14 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a process in a control group; what it says goes to a log file of the lab."""
     with (FOLDER / f"{log}.log").open("ab") as said:
-        process = subprocess.Popen(
-            words,
+        return subprocess.Popen(
+            quotas.within(*group, words),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.STDOUT,
             env=dict(environ),
             start_new_session=True,
         )
-    quotas.add(*group, process.pid)
-    return process
 
 
 def start(made: Record, quotas: Quotas, host: str) -> None:

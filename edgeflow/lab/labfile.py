@@ -166,6 +166,7 @@ def _problems(lab: LabFile) -> Iterator[str]:
         yield f"broker_at: there is no switch {lab.broker_at}; there is {', '.join(lab.switches)}"
     yield from _end_problems(lab)
     yield from _tree_problems(lab)
+    yield from _nat_problems(lab)
     yield from _timeline_problems(lab)
 
 
@@ -204,6 +205,30 @@ def _tree_problems(lab: LabFile) -> Iterator[str]:
     for name in joined:
         if root(name) != root(lab.switches[0]):
             yield f"{name} is not connected: add [[links]] with between = [{name!r}, SWITCH]"
+
+
+def _nat_problems(lab: LabFile) -> Iterator[str]:
+    """Who is beyond a NAT must not have to dial a broker behind it."""
+    for link in lab.links:
+        inside, outside = link.between
+        if link.kind == "nat" and lab.broker_switch in _side(lab, inside, link):
+            beyond = sorted(_side(lab, outside, link) & lab.nodes.keys())
+            if beyond:
+                yield (
+                    f"{link.title}: {', '.join(beyond)} cannot dial a broker behind NAT; plug it in"
+                    f' on the other side: broker_at = "{outside}"'
+                )
+
+
+def _side(lab: LabFile, start: str, without: LinkSpec) -> set[str]:
+    """What can be reached from `start` without one link."""
+    found, left = set(), [start]
+    while left:
+        found.add(left.pop())
+        for link in lab.links:
+            if link != without and found & {*link.between}:
+                left += {*link.between} - found - {*left}
+    return found
 
 
 def _timeline_problems(lab: LabFile) -> Iterator[str]:

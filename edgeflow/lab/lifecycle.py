@@ -83,7 +83,7 @@ def wait_ready(made: Record, quotas: Quotas, say: Say, names: Sequence[str] = ()
     wanted = set(names or made.lab.nodes)
     until_s, said = time.monotonic() + READY_S, ""
     while True:
-        missing = _missing(made, wanted)
+        missing = _missing(made, quotas, wanted)
         if not missing:
             return
         for name in wanted:
@@ -180,11 +180,12 @@ def _remove(quotas: Quotas) -> None:
     record.remove()
 
 
-def _missing(made: Record, wanted: set[str]) -> str:
+def _missing(made: Record, quotas: Quotas, wanted: set[str]) -> str:
     """Who is not ready, or which links are not up, in words; empty when nothing is missing."""
     words = hosts.inside(BROKER, [*hosts.PROGRAM, "edgeflow", "status", "--json"])
+    line = quotas.within(hosts.FREE, "exec", words)
     done = subprocess.run(
-        words, env=hosts.environment(made), capture_output=True, text=True, check=False
+        line, env=hosts.environment(made), capture_output=True, text=True, check=False
     )
     if done.returncode:
         return f"the cluster ({done.stderr.strip()})"

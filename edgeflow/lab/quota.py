@@ -17,7 +17,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,9 +64,13 @@ class Quotas:
             (folder / "cpu.cfs_period_us").write_text(str(period_us))
             (folder / "cpu.cfs_quota_us").write_text(str(quota_us))
 
-    def add(self, host: str, inner: str, pid: int) -> None:
-        """Put a process, and what it will start, into a group."""
-        (self.top / host / inner / "cgroup.procs").write_text(str(pid))
+    def within(self, host: str, inner: str, words: Sequence[str]) -> list[str]:
+        """A command line that enters the group before it does anything else.
+
+        Put in from outside a moment later, a process would be nobody's where we are killed between.
+        """
+        door = self.top / host / inner / "cgroup.procs"
+        return ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(door), *words]
 
     def pids(self, host: str = "", inner: str = "") -> list[int]:
         """Processes in a group and below; of the whole lab without a host."""

@@ -68,6 +68,8 @@ def test_a_good_file_says_who_is_where() -> None:
         ("nodes.edge-1", {"tier": "edge", "cpu": 0.1}, "edge-1 is not connected: add"),
         ("nodes", {}, "there is no node"),
         ("switches", [], "there is no switch"),
+        ("links.2.kind", "nat", "cloud-1 cannot dial a broker behind NAT; plug it in on the other"),
+        ("links.2.kind", "wormhole", "kind"),
         ("broker_at", "garage", "there is no switch garage; there is home, internet"),
         ("timeline.0.link", "radio", "timeline[0]: there is no link radio"),
         ("timeline.0", {"do": "kill", "host": "edge-7"}, "there is no host edge-7"),
