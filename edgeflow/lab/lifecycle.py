@@ -54,6 +54,7 @@ def up(lab: LabFile, file: str, models: Sequence[Path], say: Say) -> Record:
         if _is_something_left(quotas):
             say("an earlier lab was not taken down; it is now")
             _remove(quotas)
+        network.need_free(lab)
         made = _planned(lab, file, models)
         try:
             _build(made, quotas, models, say)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeflow.errors import LabError
 from edgeflow.lab import command
 from edgeflow.lab.command import batch
 from edgeflow.lab.labfile import BROKER, LabFile, LinkSpec
@@ -101,6 +102,16 @@ def make_namespaces(lab: LabFile) -> None:
 def names(lab: LabFile) -> list[str]:
     """Every namespace of a lab."""
     return [SWITCHES, *(namespace(host) for host in lab.hosts)]
+
+
+def need_free(lab: LabFile) -> None:
+    """LabError where a namespace of somebody else has a name that the lab wants."""
+    for name in names(lab):
+        if Path("/run/netns", name).exists():
+            raise LabError(
+                f"there is a namespace {name} that no lab made: rename the node, or take it away"
+                f" with ip netns del {name}"
+            )
 
 
 def has_netem() -> bool:

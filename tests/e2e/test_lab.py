@@ -200,6 +200,20 @@ def test_a_killed_building_is_taken_away(before: list[str], tmp_path: Path) -> N
     assert "no lab is up" in edgeflow("lab", "down")
 
 
+def test_a_namespace_of_somebody_else_is_not_touched(before: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "test.toml"
+    file.write_text(LAB, encoding="utf-8")
+    subprocess.run(["ip", "netns", "add", "efl-edge-1"], check=True)
+    try:
+        said = edgeflow("lab", "up", str(file), code=8)
+        assert "there is a namespace efl-edge-1 that no lab made" in said
+        edgeflow("lab", "down")
+        assert Path("/run/netns/efl-edge-1").exists()
+    finally:
+        subprocess.run(["ip", "netns", "del", "efl-edge-1"], check=True)
+    assert traces() == before
+
+
 def test_a_lab_that_is_up_is_left_alone(lab: Path, tmp_path: Path) -> None:
     pids = {process.pid for process in psutil.process_iter()}
     edgeflow("lab", "up", str(lab))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgeflow.errors import UsageError
-from edgeflow.lab import changes, labfile
+from edgeflow.errors import LabError, UsageError
+from edgeflow.lab import changes, command, labfile
 
 GOOD: dict[str, Any] = {
     "name": "small",
@@ -99,6 +100,18 @@ def test_every_shipped_lab_fits_a_machine_of_two_cores() -> None:
         assert lab.name == path.stem
         assert "ours" in path.read_text(encoding="utf-8"), "say whose the values are"
         labfile.need_room(lab, 2)
+
+
+def test_without_root_or_iproute2_the_cure_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(LabError, match="needs root: sudo -E edgeflow lab"):
+        command.need_tools()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LabError, match="ip is missing: sudo apt-get install iproute2"):
+        command.need_tools()
 
 
 @pytest.mark.parametrize(
