@@ -1,7 +1,7 @@
 """Undivided on each tier, or as min-cut plans: measured in a lab, beside what was predicted.
 
     scripts/bench rivals configs/labs/d3-4g.toml [--networks vgg16,efficientnet_lite0] [--rounds 4]
-                         [--frames 4] [--keep FOLDER] [--json]          root, like every lab
+                         [--frames 3] [--block-s 6] [--keep FOLDER] [--json]          root, like every lab
 
 One deployment an algorithm, all at once on the same nodes, fed in turn from the device by a process
 outside every quota: the order goes forward and backward, so that what drifts drifts for all. Each
@@ -42,7 +42,8 @@ def main() -> int:
     parser.add_argument("file", type=Path, help="a lab with a device tier")
     parser.add_argument("--networks", default="vgg16,efficientnet_lite0")
     parser.add_argument("--rounds", type=int, default=4, help="blocks an algorithm")
-    parser.add_argument("--frames", type=int, default=4, help="frames a block")
+    parser.add_argument("--frames", type=int, default=3, help="frames a block, at least")
+    parser.add_argument("--block-s", type=float, default=6.0, help="seconds a block, at least")
     parser.add_argument("--keep", type=Path, help="a folder for ledgers, events and logs")
     parser.add_argument("--json", action="store_true", help="one object instead of a table")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
@@ -96,7 +97,7 @@ def inside(options: argparse.Namespace) -> None:
     source, url = os.environ["EDGEFLOW_SOURCE"], os.environ["EDGEFLOW_BROKER"]
     config = visitor(url, "home", os.environ["EDGEFLOW_KEY"], insecure=False)
     entries: list[Entry] = []
-    turns = Turns(options.rounds, options.frames, options.keep)
+    turns = Turns(options.rounds, options.frames, options.block_s, options.keep)
     with connect(url, name=config.name, config=config) as flow:
         for name in options.networks.split(","):
             entries += compete(flow, source, options.inside / f"{name}.safetensors", turns)

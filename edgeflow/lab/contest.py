@@ -29,6 +29,7 @@ from edgeflow.snapshot import DeploymentView
 PLANNED = "mincut"
 ALGORITHMS = ("device-only", "edge-only", "cloud-only", PLANNED)
 WARM_UP = 4
+FRAMES_MAX = 60
 STEADY_S = 11.0
 """The plan has stayed for so long before it is measured: longer than a leader's dwell."""
 STEADY_S_MAX = 90.0
@@ -46,7 +47,9 @@ class Turns:
     rounds: int
     """Blocks an algorithm."""
     frames: int
-    """Frames a block."""
+    """Frames a block, at least."""
+    block_s: float
+    """A block goes on for so long: quick algorithms are measured as long as slow ones."""
     keep: Path | None = None
     """A folder for the ledgers."""
 
@@ -57,6 +60,8 @@ class Entry:
 
     network: str
     algorithm: str
+    warm_s: float = 0.0
+    """What a frame took before it counted."""
     latencies_ms: list[float] = field(default_factory=list)
     predicted_ms: list[float] = field(default_factory=list)
     """What the plan said before each block."""
@@ -108,7 +113,8 @@ def compete(flow: Flow, source: str, model: Path, turns: Turns) -> list[Entry]:
     for at in range(turns.rounds):
         for entry in entries if at % 2 == 0 else reversed(entries):
             keep = turns.keep and turns.keep / f"{entry.network}-{entry.algorithm}-{at}.ledger"
-            block(flow, entry, partial(drive, entry, turns.frames, keep))
+            frames = max(turns.frames, min(FRAMES_MAX, round(turns.block_s / entry.warm_s)))
+            block(flow, entry, partial(drive, entry, frames, keep))
     for entry in entries:
         flow.undeploy(entry.algorithm)
     return entries
@@ -119,7 +125,9 @@ def warm_up(flow: Flow, entry: Entry, drive: Callable[[Entry, int], list[Line]])
     start_s = since_s = time.monotonic()
     plan = ""
     for at in range(1000):
+        started_s = time.monotonic()
         drive(entry, 1)
+        entry.warm_s = time.monotonic() - started_s
         now_s, now_plan = time.monotonic(), view(flow, entry).plan
         if now_plan != plan:
             plan, since_s = now_plan, now_s
