@@ -62,7 +62,7 @@ def deploy(
     name: Annotated[str, typer.Option(help="Default: the model's name.")] = "",
     source: Annotated[str, typer.Option(help="The node where frames enter.")] = "",
     algorithm: Annotated[
-        str, typer.Option(help="mincut, device-only, edge-only, cloud-only …")
+        str, typer.Option(help="mincut, neurosurgeon, dads, dads-heavy, hpa, edge-only …")
     ] = "mincut",
     placement: Annotated[str, typer.Option(help="A plan by hand: 'conv1..pool2 @a | fc @b'.")] = "",
     window: Annotated[int, typer.Option(min=1, help="Frames under way at once.")] = 4,

@@ -4,6 +4,7 @@
 
     mincut (default)                         exact where it says so          `mincut`, `cut`, `milp`
     device-only  edge-only  cloud-only       the undivided rivals            `whole`
+    neurosurgeon  dads  dads-heavy  hpa      the rivals out of papers        `rivals`
     brute                                    every placement; small graphs   `brute`
 
 All minimise the same sum, `CostModel.evaluate`, over placements with at most one node of each tier
@@ -26,9 +27,10 @@ from edgeflow.planning.mincut import PROOF, place_mincut
 from edgeflow.planning.proposal import PlanningError, Proposal
 from edgeflow.planning.reason import explain, explain_proof
 from edgeflow.planning.refuse import check, why_impossible
+from edgeflow.planning.rivals import RIVALS, place_rival
 from edgeflow.planning.whole import TIERS, place_whole
 
-ALGORITHMS = ("mincut", *TIERS, "brute")
+ALGORITHMS = ("mincut", *TIERS, *RIVALS, "brute")
 
 __all__ = ["ALGORITHMS", "PlanningError", "Proposal", "propose"]
 
@@ -80,4 +82,6 @@ def _place(problem: Problem, algorithm: str) -> tuple[Placement | None, float]:
         placement = place_brute(problem)
         return placement, problem.costs.evaluate(placement).total_s
     best, bound_s = place_mincut(problem)
+    if algorithm in RIVALS:
+        return place_rival(problem, algorithm, best), bound_s
     return (best if algorithm == "mincut" else place_whole(problem, algorithm)), bound_s
