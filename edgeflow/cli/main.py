@@ -24,6 +24,7 @@ GROUPS: tuple[str, ...] = (
     "ledger",
     "status",
     "model",
+    "plan",
     "key",
     "simulate",
     "lab",

@@ -1,0 +1,193 @@
+"""One HTML page that shows a sweep to a colleague: chart, plans, algorithms, sources.
+
+Nothing is fetched: styles and drawing are inside, there is no script. Dark where the reader's
+screen is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from edgeflow.cli import chart
+from edgeflow.cli.chart import Curve, Mark, Zone, number
+from edgeflow.cli.markup import Markup, element, join
+from edgeflow.cli.plantable import COLUMNS, cells, ms, nodes_of
+from edgeflow.cost import Cluster
+from edgeflow.scene import Scene, unit_of
+from edgeflow.whatif import BEST, Answer, Findings, Sweep
+
+STYLE = """
+:root { color-scheme: light dark;
+  --ink: #1c2127; --dim: #5d6773; --paper: #fff; --rule: #d9dee4; --zone: #eef2f6; --mark: #b3261e;
+  --c0: #0b57d0; --c1: #b06000; --c2: #00796b; --c3: #8e24aa; --c4: #546e7a; --c5: #c2185b;
+  --c6: #5d7a00; --c7: #6d4c41 }
+@media (prefers-color-scheme: dark) { :root {
+  --ink: #e4e8ec; --dim: #9aa5b1; --paper: #14181d; --rule: #333b44; --zone: #1c232b;
+  --mark: #ff8a80; --c0: #7cacf8; --c1: #f5b556; --c2: #4db6ac; --c3: #d38cf0; --c4: #9fb4bf;
+  --c5: #f48fb1; --c6: #b5d155; --c7: #c9a696 } }
+body { margin: 2rem auto; max-width: 66rem; padding: 0 1.2rem; background: var(--paper);
+  color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
+h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .3rem }
+h2 { font-size: 1.1rem; margin-top: 2rem }
+p.about { color: var(--dim); margin: 0 0 .6rem }
+p.refused { color: var(--dim); font-size: 13.5px; margin: .6rem 0 }
+p.basis { display: inline-block; border: 1px solid var(--mark); color: var(--mark);
+  border-radius: 4px; padding: .1rem .6rem; margin: 0 0 1rem }
+.scroll { overflow-x: auto }
+table { border-collapse: collapse; width: 100%; font-size: 13.5px }
+th { text-align: left; color: var(--dim); font-weight: 500 } th, td { padding: .3rem .9rem .3rem 0;
+  border-bottom: 1px solid var(--rule); vertical-align: top; white-space: pre-line }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+code { font: 12.5px/1.45 ui-monospace, monospace; overflow-wrap: anywhere }
+svg.chart { width: 100%; height: auto; font: 12px system-ui, sans-serif }
+svg text { fill: var(--ink) } svg .tick, svg .now-label { fill: var(--dim) }
+svg .title { font-size: 13px } svg .zone-label { fill: var(--dim); font-size: 12px }
+svg .mark-label { fill: var(--mark); font-size: 11.5px }
+svg .zone { fill: none } svg .z0 { fill: var(--zone) }
+svg .grid { stroke: var(--rule); stroke-width: 1 } svg .axis { stroke: var(--dim) }
+svg .now { stroke: var(--dim); stroke-dasharray: 2 4 }
+svg .change { stroke: var(--mark); stroke-dasharray: 4 4; opacity: .6 }
+svg .dot { fill: var(--paper); stroke: var(--mark); stroke-width: 2.5 }
+svg .curve { fill: none; stroke-width: 2; stroke-linejoin: round } svg .main { stroke-width: 4 }
+svg .lead { fill: none; opacity: .5 }
+footer { color: var(--dim); font-size: 13px; margin-top: 2rem }
+"""
+COLOUR_STYLE = "\n".join(
+    f"svg .curve.c{at}, svg .lead.c{at} {{ stroke: var(--c{at}) }} "
+    f"svg .name.c{at} {{ fill: var(--c{at}) }}"
+    for at in range(chart.COLOURS)
+)
+
+
+def page(findings: Findings) -> str:
+    """The whole document about a sweep."""
+    scene, found = findings.scene, findings.sweep
+    assert found is not None
+    titles = (f"{found.name}, {unit_of(found.name)}", "predicted latency of a frame, ms")
+    heading = f"{findings.graph.name} on {scene.name}: latency against {found.name}"
+    body = join(
+        element("h1", heading),
+        element("p", f"{scene.about}; frames enter at {scene.source}", class_="about"),
+        element("p", scene.basis, class_="basis"),
+        chart.draw(
+            _curves(found), _zones(found), _marks(found), titles, scene.value_of(found.name)
+        ),
+        element("h2", "Where the best plan changes"),
+        _stretches(found, titles[0]),
+        element("h2", "Algorithms side by side, as given"),
+        _answers(findings.answers, scene.cluster()),
+        element("h2", "Why this cut: what others would cost"),
+        _beside(findings),
+        *_sources(scene),
+        element("footer", _closing(found)),
+    )
+    head = join(
+        Markup('<meta charset="utf-8">'),
+        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+        element("title", heading),
+        element("style", Markup(STYLE + COLOUR_STYLE)),
+    )
+    whole = element("html", element("head", head), element("body", body), lang="en")
+    return f"<!DOCTYPE html>\n{whole}\n"
+
+
+def _closing(found: Sweep) -> str:
+    return (
+        f"{len(found.points)} values, evenly spread by factor; changes sought between them. The"
+        " planner is the one that runs in the field; it prices one frame at a time, nothing"
+        " overlaps."
+    )
+
+
+def _curves(found: Sweep) -> list[Curve]:
+    names = [each.algorithm for each in found.points[0].answers]
+    curves = [
+        Curve(
+            name,
+            tuple((point.value, point.latency_s(name) * 1e3) for point in found.points),
+            name == BEST,
+        )
+        for name in names
+    ]
+    return [curve for curve in curves if any(math.isfinite(y) for _, y in curve.points)]
+
+
+def _zones(found: Sweep) -> list[Zone]:
+    return [Zone(each.low, each.high, nodes_of(each.line)) for each in found.stretches]
+
+
+def _marks(found: Sweep) -> list[Mark]:
+    """Where one stretch ends and the next begins; the curve goes through there."""
+    pairs = pairwise(found.stretches)
+    return [
+        Mark(
+            (behind.low, 1e3 * (before.high_s if math.isfinite(before.high_s) else behind.low_s)),
+            f"{number(behind.low)}: {before.line or 'no plan'} becomes {behind.line or 'no plan'}",
+        )
+        for before, behind in pairs
+    ]
+
+
+def _table(head: Iterable[str], rows: Iterable[Sequence[str]], numbers: Sequence[int]) -> Markup:
+    """A table; `numbers` are the columns that stand to the right."""
+    kinds = {at: "n" for at in numbers}
+    titles = [element("th", text, class_=kinds.get(at)) for at, text in enumerate(head)]
+    lines = [
+        element("tr", *(element("td", cell, class_=kinds.get(at)) for at, cell in enumerate(row)))
+        for row in rows
+    ]
+    whole = element("table", element("thead", element("tr", *titles)), element("tbody", *lines))
+    return element("div", whole, class_="scroll")
+
+
+def _stretches(found: Sweep, title: str) -> Markup:
+    rows = [
+        (
+            str(at),
+            f"{number(each.low)} – {number(each.high)}",
+            f"{ms(each.low_s)} → {ms(each.high_s)}",
+            element("code", each.line or "no plan"),
+        )
+        for at, each in enumerate(found.stretches, 1)
+    ]
+    return _table(("", title, "latency, ms", "plan"), rows, (1, 2))
+
+
+def _answers(answers: Sequence[Answer], cluster: Cluster) -> Markup:
+    told = [each for each in answers if each.proposal]
+    table = _table(COLUMNS, (cells(each, cluster) for each in told), (1, 4, 5, 7))
+    refused = [
+        element("p", f"{each.algorithm}: {each.refusal}", class_="refused")
+        for each in answers
+        if not each.proposal
+    ]
+    return join(table, *refused)
+
+
+def _beside(findings: Findings) -> Markup:
+    best = findings.best
+    rows = [
+        (each.what, ms(each.latency_s), f"{each.latency_s / best.latency_s - 1:+.1%}")
+        for each in findings.beside
+    ]
+    rows.insert(0, (f"{best.algorithm}, as planned", ms(best.latency_s), ""))
+    return _table(("placement", "latency, ms", "against the plan"), rows, (1, 2))
+
+
+def _sources(scene: Scene) -> list[Markup]:
+    if not scene.cited:
+        return []
+    rows = [
+        (
+            each.what,
+            f"{number(each.value)} {each.unit}",
+            f"{'estimate: ' if each.is_estimate else ''}{each.source}",
+        )
+        for each in scene.cited
+    ]
+    return [
+        element("h2", "Where the figures come from"),
+        _table(("figure", "value", "source"), rows, (1,)),
+    ]

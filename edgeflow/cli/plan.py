@@ -1,0 +1,216 @@
+"""`edgeflow plan MODEL`: what the planner would do, on paper or in the cluster as it is now.
+
+cluster file, lab file, live cluster ─▶ scene ─▶ --set ─▶ algorithms side by side, why this cut
+                                                  └─ --sweep ─▶ where the plan changes ─▶ --html
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeflow import manifest, modelfile
+from edgeflow.cli import client, options, page, plandata, plantable, screen
+from edgeflow.cli.deploy import only_device
+from edgeflow.cli.options import DEFAULT_BROKER, Broker, Insecure, Key
+from edgeflow.cli.screen import Json
+from edgeflow.cost import Cluster
+from edgeflow.errors import UsageError
+from edgeflow.flow import Flow
+from edgeflow.io import clusterfile
+from edgeflow.io.calibrate import calibrate
+from edgeflow.io.settings import read_toml
+from edgeflow.lab import labfile, sketch
+from edgeflow.placement import format_placement
+from edgeflow.planning import ALGORITHMS
+from edgeflow.planning.brute import LAYERS_MAX
+from edgeflow.scene import Scene
+from edgeflow.survey import LINK_PRIOR, survey
+from edgeflow.whatif import Findings, find
+
+HELP = """Ask the planner what it would do, without doing it.
+
+MODEL is a file of `edgeflow export`. The cluster is a file (configs/clusters/, configs/labs/) or
+`live`: the nodes and links of the running cluster as they are known now. --set changes a number,
+--sweep runs one from low to high and says where the best plan changes.
+
+  edgeflow plan model.safetensors --cluster configs/clusters/camera-4g.toml
+  edgeflow plan model.safetensors --cluster live --set edge:cloud.mbps=4
+  edgeflow plan … --sweep uplink.mbps=0.5:100 --html plan.html
+
+LINK.mbps (up_mbps, down_mbps), LINK.delay_ms, NODE.ratio, NODE.memory_gb can be set; a link goes by
+its name or its ends (edge:cloud), a node by its name or its tier. What comes from a file is on
+paper, not measured. Exit code 5: no plan is possible.
+"""
+LIVE = "live"
+ALL = "all"
+TABLE_WIDTH = 200
+"""Plans are never cut off: a narrow terminal wraps its lines."""
+LIVE_S = 6.0
+"""How long to wait for a heartbeat with links of every node."""
+
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="uplink.mbps=4; repeatable."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds `plan`."""
+    app.command("plan", help=HELP)(plan)
+
+
+def plan(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A file of `edgeflow export`.")],
+    cluster: Annotated[str, typer.Option(metavar="FILE|live", help="Where it would run.")],
+    algorithm: Annotated[str, typer.Option(help="One of them, or all side by side.")] = ALL,
+    sets: Sets = None,
+    swept: Annotated[
+        str, typer.Option("--sweep", metavar="NAME=LOW:HIGH", help="uplink.mbps=0.5:100")
+    ] = "",
+    source: Annotated[str, typer.Option(help="Where frames enter. Default: the file's.")] = "",
+    html: Annotated[Path | None, typer.Option(help="Write the sweep as a page.")] = None,
+    broker: Broker = DEFAULT_BROKER,
+    cluster_name: Annotated[
+        str, typer.Option(envvar="EDGEFLOW_CLUSTER", help="Of the live cluster.")
+    ] = "home",
+    key: Key = "",
+    insecure: Insecure = False,
+    as_json: Json = False,
+) -> None:
+    """See HELP."""
+    if html is not None and not swept:
+        raise UsageError("--html shows a sweep: add --sweep NAME=LOW:HIGH")
+    wanted = span(swept) if swept else None
+    text, _ = modelfile.index(options.existing(model, "model file"))
+    graph = manifest.decode(text)
+    if cluster == LIVE:
+        with client.joined(broker, cluster_name, key, insecure) as flow:
+            scene = live(flow, manifest.digest(text), source)
+    else:
+        scene = from_file(Path(cluster), source)
+    for each in sets or ():
+        scene = scene.changed(*assigned(each, "--set"))
+    names = algorithms(algorithm, len(graph.layers))
+    found = find(graph, scene, names, wanted, time.perf_counter)
+    if html is not None:
+        html.write_text(page.page(found), encoding="utf-8")
+        screen.note(f"{html}: written")
+    if as_json:
+        screen.emit_json({**plandata.as_data(found), "set": list(sets or ())})
+    else:
+        show(found)
+
+
+def from_file(path: Path, source: str) -> Scene:
+    """The scene of a cluster file, or of a lab file: those have `cpu` at their nodes."""
+    table = read_toml(path)
+    nodes = table.get("nodes")
+    tables = nodes.values() if isinstance(nodes, dict) else ()
+    if any(isinstance(node, dict) and "cpu" in node for node in tables):
+        lab = labfile.convert(table, str(path))
+        screen.note("calibrating this machine …")
+        scene = sketch.sketch(lab, source, str(path), lambda threads: calibrate(threads, "cpu"))
+    else:
+        scene = clusterfile.convert(table, path, source)
+    return scene.entered_at(source) if source else scene
+
+
+def live(flow: Flow, digest: str, source: str) -> Scene:
+    """The running cluster, as a leader would see it now."""
+    snapshot = client.settled(flow, source)
+    names = {node.name for node in client.others_of(snapshot)}
+    source = source or only_device(snapshot)
+    until_s = time.monotonic() + LIVE_S
+    while True:
+        seen = flow.ask(
+            lambda core: survey(core.parts.membership, source, digest, time.monotonic())
+        )
+        nodes = {name: node for name, node in seen.nodes.items() if name in names}
+        links = {pair: link for pair, link in seen.links.items() if set(pair) <= names}
+        linked = {name for pair in links for name in pair}
+        if nodes.keys() <= linked or time.monotonic() > until_s:
+            break
+        time.sleep(client.POLL_S)
+    guessed = sum(link == LINK_PRIOR for link in links.values())
+    basis = f"live estimates; {snapshot.leader or 'nobody'} leads"
+    if guessed:
+        mbps = LINK_PRIOR.bytes_per_s * 8e-6
+        basis += f"; {guessed} of {len(links)} links not measured yet: {mbps:g} Mbit/s assumed"
+    made = Scene.of(Cluster(nodes, links, source), LIVE, "the cluster as it is now", basis)
+    return made.entered_at(source)
+
+
+def algorithms(text: str, layers: int) -> tuple[str, ...]:
+    """One, or all that a graph of so many layers is not too large for."""
+    if text == ALL:
+        return tuple(name for name in ALGORITHMS if name != "brute" or layers <= LAYERS_MAX)
+    if text not in ALGORITHMS:
+        raise UsageError(f"--algorithm {text}: there is {', '.join(ALGORITHMS)}, or {ALL}")
+    return (text,)
+
+
+def assigned(text: str, option: str) -> tuple[str, float]:
+    """`name=value`."""
+    name, _, value = text.partition("=")
+    try:
+        return name.strip(), float(value)
+    except ValueError:
+        raise UsageError(f"{option} {text}: write NAME=NUMBER, as in uplink.mbps=4") from None
+
+
+def span(text: str) -> tuple[str, tuple[float, float]]:
+    """`name=low:high`."""
+    name, _, ends = text.partition("=")
+    low, _, high = ends.partition(":")
+    (_, first), (_, last) = (
+        assigned(f"{name}={low}", "--sweep"),
+        assigned(f"{name}={high}", "--sweep"),
+    )
+    if not 0 < first < last < float("inf"):
+        raise UsageError(f"--sweep {text}: write NAME=LOW:HIGH with 0 < LOW < HIGH")
+    return name.strip(), (first, last)
+
+
+# --- for people ----------------------------------------------------------------------------------
+
+
+def show(found: Findings) -> None:
+    """Tables and lines."""
+    graph, scene, best = found.graph, found.scene, found.best
+    console = screen.out()
+    console.width = max(console.width, TABLE_WIDTH)
+    screen.say(f"{graph.name}, {len(graph.layers)} layers, on {scene.name}: {scene.about}")
+    screen.say(f"{scene.basis}; frames enter at {scene.source}")
+    if told := estimates(scene):
+        screen.say(f"estimated, without a public source: {told}")
+    screen.say("")
+    console.print(plantable.answers_table(found.answers, scene.cluster()))
+    for each in found.answers:
+        line = format_placement(graph, each.proposal.placement) if each.proposal else each.refusal
+        screen.say(f"  {each.algorithm}: {line}")
+    if best.proposal and found.beside:
+        screen.say(f"\nwhy this cut: {best.proposal.reason}")
+        console.print(plantable.beside_table(found.beside, best.latency_s))
+    if found.sweep:
+        screen.say(f"\n{found.sweep.name}: {how_often(len(found.sweep.stretches) - 1)}")
+        console.print(plantable.stretches_table(found.sweep))
+
+
+def how_often(changes: int) -> str:
+    """The best plan changes so many times."""
+    said = {0: "the best plan stays the same", 1: "the best plan changes once"}
+    return said.get(changes, f"the best plan changes {changes} times")
+
+
+def estimates(scene: Scene) -> str:
+    """Figures that are nobody's, by profile."""
+    found: dict[str, list[str]] = {}
+    for cited in scene.cited:
+        if cited.is_estimate:
+            profile, _, figure = cited.what.partition(" ")
+            found.setdefault(profile, []).append(figure)
+    return "; ".join(f"{profile} {', '.join(figures)}" for profile, figures in found.items())
