@@ -53,9 +53,9 @@ from edgeflow.planning.pairs import (
 )
 from edgeflow.planning.wiring import Wiring
 
-ROUNDS = 24
+ROUNDS = 16
 """Cuts of a pair under heavy load. More come nearer to the bound, at a millisecond or two each."""
-HEAVY_PAIRS = 6
+HEAVY_PAIRS = 4
 """Pairs for which that is done: those with the best cuts of the chain."""
 NEAR_ENOUGH = 1.01
 """A slowest stage within 1 % of the bound ends the rounds."""
@@ -123,14 +123,15 @@ def _offer(best: Best, problem: Problem, wiring: Wiring, pair: Pair, far: Mask) 
 
 
 def _try_heavy(problem: Problem, wiring: Wiring, pair: Pair, best: Best) -> None:
-    """Cuts with weights that move towards the stage that limits."""
+    """Cuts with weights that move towards the stage that limits. The weights sum to 1, so that a
+    weighted sum never exceeds the slowest stage: no cut below the best price, nothing better."""
     share, bound_s = np.full(3, 1 / 3), 0.0
     for _ in range(ROUNDS):
         weights = (float(share[0]), float(share[1]), float(share[2]))
         cuts = [
             found
             for apart in (False, True)
-            if (found := cheapest_division(wiring, pair, weights, math.inf, apart=apart))
+            if (found := cheapest_division(wiring, pair, weights, best.price_s, apart=apart))
         ]
         if not cuts:
             return
