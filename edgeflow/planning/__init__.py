@@ -8,7 +8,8 @@
     brute                                    every placement; small graphs   `brute`
 
 All minimise the same sum, `CostModel.evaluate`, over placements with at most one node of each tier
-in which data only rises through the tiers; the first node may stand anywhere.
+in which data only rises through the tiers; the first node may stand anywhere. A `Goal` asks for
+something else instead, or for constraints to be kept (`goal`, `attain`).
 
 Invariant: pure. The same question has the same answer, on every machine.
 """
@@ -21,18 +22,23 @@ from collections.abc import Collection, Mapping
 from edgeflow.cost import Cluster, CostModel
 from edgeflow.graph import Graph
 from edgeflow.placement import Placement
+from edgeflow.planning.attain import quickest
 from edgeflow.planning.brute import place_brute
 from edgeflow.planning.candidates import Problem
-from edgeflow.planning.mincut import PROOF, place_mincut
+from edgeflow.planning.goal import OBJECTIVES, Goal, restricted
 from edgeflow.planning.proposal import PlanningError, Proposal
-from edgeflow.planning.reason import explain, explain_proof
+from edgeflow.planning.pursue import pursue
 from edgeflow.planning.refuse import check, why_impossible
 from edgeflow.planning.rivals import RIVALS, place_rival
+from edgeflow.planning.unmet import check_private, check_sound, why_unmet
 from edgeflow.planning.whole import TIERS, place_whole
 
 ALGORITHMS = ("mincut", *TIERS, *RIVALS, "brute")
 
-__all__ = ["ALGORITHMS", "PlanningError", "Proposal", "propose"]
+__all__ = ["ALGORITHMS", "OBJECTIVES", "Goal", "PlanningError", "Proposal", "propose"]
+
+LATENCY = Goal()
+"""The default: one frame alone, as fast as can be, without constraints."""
 
 
 def propose(
@@ -42,38 +48,39 @@ def propose(
     *,
     pinned: Mapping[str, str] | None = None,
     allowed: Collection[str] | None = None,
+    goal: Goal = LATENCY,
 ) -> Proposal:
     """The algorithm's placement with its price and bound.
 
     `pinned` keeps layers on nodes; where it holds all of them it is the placement, as long as its
-    nodes can run it. `allowed` names the nodes that may compute (None: all that can).
-    PlanningError names what is in the way where no placement has a finite price.
+    nodes can run it. `allowed` names the nodes that may compute (None: all that can). `goal` says
+    what the plan is to be good at, and what it must keep; the undivided rivals and placements by
+    hand are what they are, and keep its constraints or are refused.
+    PlanningError names what is in the way where no placement has a finite price or keeps the goal.
     """
     if algorithm not in ALGORITHMS:
         raise PlanningError(f"no algorithm {algorithm!r}: choose of {', '.join(ALGORITHMS)}")
-    costs = cluster if isinstance(cluster, CostModel) else CostModel(graph, cluster)
+    open_ = cluster if isinstance(cluster, CostModel) else CostModel(graph, cluster)
+    pins = dict(pinned or {})
+    check_sound(open_)
+    check_private(open_, pins, goal)
+    costs = restricted(open_, goal)
     names = costs.cluster.nodes if allowed is None else allowed
-    problem = Problem(costs, dict(pinned or {}), frozenset(names))
+    problem = Problem(costs, pins, frozenset(names))
     by_hand = len(problem.pinned) >= len(graph.layers)
     check(problem, by_hand=by_hand)
     placement, bound_s = _by_hand(problem) if by_hand else _place(problem, algorithm)
     terms = costs.evaluate(placement) if placement is not None else None
     if placement is None or terms is None or not math.isfinite(terms.total_s):
-        raise PlanningError(why_impossible(problem, terms))
-    optimal = bound_s >= terms.total_s * (1 - PROOF)
-    lower_bound_s = terms.total_s if optimal else bound_s
+        raise PlanningError(why_unmet(problem, open_, goal) or why_impossible(problem, terms))
     algorithm = "by hand" if by_hand else algorithm
-    why = explain(problem, placement, terms, algorithm)
-    proof = explain_proof(lower_bound_s, terms.total_s, optimal=optimal)
-    return Proposal(
-        placement, terms, terms.total_s, lower_bound_s, optimal, algorithm, f"{why}; {proof}"
-    )
+    return pursue(problem, goal, algorithm, placement, bound_s)
 
 
 def _by_hand(problem: Problem) -> tuple[Placement, float]:
     """The pins themselves, and a bound of what the planner would do."""
     free = Problem(problem.costs, {}, problem.allowed)
-    return problem.pinned, place_mincut(free)[1]
+    return problem.pinned, quickest(free)[1]
 
 
 def _place(problem: Problem, algorithm: str) -> tuple[Placement | None, float]:
@@ -81,7 +88,7 @@ def _place(problem: Problem, algorithm: str) -> tuple[Placement | None, float]:
     if algorithm == "brute":
         placement = place_brute(problem)
         return placement, problem.costs.evaluate(placement).total_s
-    best, bound_s = place_mincut(problem)
+    best, bound_s = quickest(problem)
     if algorithm in RIVALS:
         return place_rival(problem, algorithm, best), bound_s
     return (best if algorithm == "mincut" else place_whole(problem, algorithm)), bound_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from edgeflow.graph import Graph
 from edgeflow.placement import Placement
@@ -13,8 +13,11 @@ LAYERS_MAX = 16
 """Placements grow exponentially with the branches of a graph; a chain of 16 has 153 for 3 nodes."""
 
 
-def place_brute(problem: Problem) -> Placement:
-    """The best of all placements; PlanningError where the graph is too large to try them all."""
+def place_brute(
+    problem: Problem, worth: Callable[[Placement], tuple[float, float]] | None = None
+) -> Placement:
+    """The best of all placements, by `worth` or latency; PlanningError where the graph is too large
+    to try them all."""
     graph = problem.costs.graph
     if len(graph.layers) > LAYERS_MAX:
         raise PlanningError(
@@ -22,7 +25,20 @@ def place_brute(problem: Problem) -> Placement:
             f"it can do {LAYERS_MAX}; use mincut"
         )
     price = problem.costs.evaluate
-    return min(all_placements(problem), key=lambda found: price(found).total_s)
+    key = worth or (lambda found: (price(found).total_s, 0.0))
+    return min(all_placements(problem), key=key)
+
+
+def few_placements(problem: Problem, most: int) -> list[Placement] | None:
+    """All placements, each once; None where there are more than `most`."""
+    if len(problem.costs.graph.layers) > LAYERS_MAX:
+        return None
+    found: dict[tuple[str, ...], Placement] = {}
+    for tried, placement in enumerate(all_placements(problem)):
+        found[tuple(placement.values())] = placement
+        if len(found) > most or tried > 4 * most:
+            return None
+    return list(found.values())
 
 
 def all_placements(problem: Problem) -> Iterator[Placement]:

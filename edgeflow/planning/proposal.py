@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from edgeflow.cost import Terms
@@ -24,14 +25,23 @@ class Proposal:
     lower_bound_s: float
     """No placement is faster under the same estimates."""
     optimal: bool
-    """Proven: optimal for the additive cost model and the current estimates."""
+    """Proven: optimal for the objective, the cost model and the current estimates."""
     algorithm: str
     reason: str
     """Why this one, in a sentence for people."""
+    objective: str
+    """latency throughput traffic, see `edgeflow.planning.goal`"""
+    value: float
+    """What the objective is about; lower is better."""
+    value_bound: float
+    """No placement that keeps the constraints has a lower value under the same estimates."""
+    unit: str
+    """Of both: s, or bytes a frame."""
 
     @property
     def gap(self) -> float:
-        """How much slower than the bound, as a share of the bound; 0 where optimal."""
-        if self.optimal or self.lower_bound_s <= 0:
+        """How much worse than the bound, as a share of the bound; 0 where optimal, infinite where
+        the bound is 0."""
+        if self.optimal:
             return 0.0
-        return self.predicted_s / self.lower_bound_s - 1
+        return self.value / self.value_bound - 1 if self.value_bound > 0 else math.inf

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgeflow.cost import CostModel, Terms
 from edgeflow.placement import Placement
 from edgeflow.planning.candidates import Problem
+from edgeflow.planning.goal import Goal, Scale
 from edgeflow.planning.whole import TIERS
 
 
@@ -31,6 +32,48 @@ def explain_proof(lower_bound_s: float, predicted_s: float, *, optimal: bool) ->
         return "optimal for the additive cost model and the current estimates"
     saved = 1 - lower_bound_s / predicted_s
     return f"no plan takes less than {_ms(lower_bound_s)} (bound: at most {saved:.1%} less)"
+
+
+def explain_goal(
+    problem: Problem, scale: Scale, placement: Placement, terms: Terms, algorithm: str
+) -> str:
+    """The sentence where the plan is for throughput or little traffic."""
+    used = list(dict.fromkeys(placement.values()))
+    if algorithm in TIERS:
+        where = f"{algorithm} as asked: all on {used[0]}"
+    elif algorithm == "by hand":
+        where = f"placed by hand on {', '.join(used)}"
+    else:
+        where = f"all on {used[0]}" if len(used) == 1 else f"split over {', '.join(used)}"
+    one = f"one frame takes {_ms(terms.total_s)} ({_made_of(problem.costs, terms)})"
+    value = scale.value(terms)
+    if scale.goal.objective == "traffic":
+        return f"for little traffic {where}: {_size(int(value))} a frame over the backbone, {one}"
+    stages = scale.stages(terms)
+    sender, receiver = max(stages, key=lambda stage: stages[stage], default=("", ""))
+    stage = f"on {sender}" if sender == receiver else f"from {sender} to {receiver}"
+    rate = f", {1 / value:.3g} frames/s at most" if value > 0 else ""
+    return f"for throughput {where}: the slowest stage takes {_ms(value)} {stage}{rate}; {one}"
+
+
+def explain_goal_proof(objective: str, value: float, bound: float, *, optimal: bool) -> str:
+    """How good it is known to be, for what it is asked for."""
+    if optimal:
+        return "optimal for the cost model and the current estimates"
+    saved = 1 - bound / value
+    if objective == "traffic":
+        return f"no such plan sends less than {_size(int(bound))} (bound: at most {saved:.1%} less)"
+    return f"no plan has a slowest stage below {_ms(bound)} (bound: at most {saved:.1%} less)"
+
+
+def explain_constraints(goal: Goal, limit_s: float) -> str:
+    """What had to be kept, to be joined to a sentence; empty where nothing had."""
+    said = f"; within {_ms(limit_s)}" if limit_s < float("inf") else ""
+    if goal.private:
+        last, tier = goal.private_layer, goal.private_tier
+        what = f"all before the output of {last}" if last else "the raw input"
+        said += f"; {what} stays on {tier} or below"
+    return said
 
 
 def _instead(problem: Problem, used: list[str]) -> str:

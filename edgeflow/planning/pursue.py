@@ -1,0 +1,90 @@
+"""From an algorithm's placement to a proposal that serves a goal, or says why there is none.
+
+    placement, bound ─▶ too slow? ─▶ latency: done     others: `attain` ─▶ Proposal, with a sentence
+
+Invariant: a Proposal keeps every constraint of its goal.
+"""
+
+from __future__ import annotations
+
+import math
+
+from edgeflow.placement import Placement
+from edgeflow.planning.attain import attain, latency_limit_s, quickest
+from edgeflow.planning.candidates import Problem
+from edgeflow.planning.goal import UNITS, Goal, Scale, is_within
+from edgeflow.planning.mincut import PROOF
+from edgeflow.planning.proposal import PlanningError, Proposal
+from edgeflow.planning.reason import (
+    explain,
+    explain_constraints,
+    explain_goal,
+    explain_goal_proof,
+    explain_proof,
+)
+from edgeflow.planning.unmet import check_latency, why_too_slow
+
+FREE = ("mincut", "brute")
+"""Algorithms that choose for the goal; the others are what they are, and are judged by it."""
+
+
+def pursue(
+    problem: Problem, goal: Goal, algorithm: str, placement: Placement, bound_s: float
+) -> Proposal:
+    """The proposal; `placement` has a finite price, and no placement is quicker than `bound_s`."""
+    scale = Scale.of(goal, problem.costs)
+    if algorithm in FREE:
+        placement, bound, limit_s = _choose(problem, scale, algorithm, (placement, bound_s))
+    else:
+        limit_s = goal.latency_s_max
+        check_latency(problem.costs.evaluate(placement).total_s, limit_s, algorithm)
+        bound = _bound(problem, scale, bound_s, by_hand=algorithm == "by hand")
+    terms = problem.costs.evaluate(placement)
+    value = scale.value(terms)
+    optimal = bound >= value * (1 - PROOF)
+    bound = value if optimal else bound
+    quickest_s = min(bound_s, terms.total_s)
+    if goal.objective == "latency":
+        quickest_s = bound
+        why = explain(problem, placement, terms, algorithm)
+        proof = explain_proof(bound, value, optimal=optimal)
+    else:
+        why = explain_goal(problem, scale, placement, terms, algorithm)
+        proof = explain_goal_proof(goal.objective, value, bound, optimal=optimal)
+    return Proposal(
+        placement=placement,
+        terms=terms,
+        predicted_s=terms.total_s,
+        lower_bound_s=quickest_s,
+        optimal=optimal,
+        algorithm=algorithm,
+        reason=f"{why}{explain_constraints(goal, limit_s)}; {proof}",
+        objective=goal.objective,
+        value=value,
+        value_bound=bound,
+        unit=UNITS[goal.objective],
+    )
+
+
+def _choose(
+    problem: Problem, scale: Scale, algorithm: str, quick: tuple[Placement, float]
+) -> tuple[Placement, float, float]:
+    """The best placement for the goal, the bound of its value, and the limit it keeps."""
+    quickest_s = problem.costs.evaluate(quick[0]).total_s
+    limit_s = latency_limit_s(scale.goal, quickest_s)
+    if not is_within(quickest_s, limit_s):
+        raise PlanningError(why_too_slow(limit_s, quickest_s, quick[1]))
+    found, bound = attain(problem, scale, quick, limit_s, brute=algorithm == "brute")
+    assert found is not None, "the quickest plan keeps every constraint"
+    return found, bound, limit_s
+
+
+def _bound(problem: Problem, scale: Scale, bound_s: float, *, by_hand: bool) -> float:
+    """Of what the planner would do in place of a rival, or of what was placed by hand."""
+    if scale.goal.objective == "latency":
+        return bound_s
+    free = Problem(problem.costs, {} if by_hand else problem.pinned, problem.allowed)
+    best, best_s = quickest(free)
+    if best is None or not math.isfinite(problem.costs.evaluate(best).total_s):
+        return 0.0
+    return attain(free, scale, (best, best_s), scale.goal.latency_s_max, brute=False)[1]
