@@ -79,15 +79,17 @@ class Flow:
         placement: str = "",
         window_frames: int = 4,
         deadline_s: float = 30.0,
+        objective: str = "latency",
+        latency_s_max: float = 0.0,
+        private: str = "",
         wait_s: float | None = 180.0,
     ) -> str:
         """Have a model run by the cluster; returns the deployment's name once it is ready.
 
-        `source` is where frames enter (None: this node). `placement` fixes the plan by hand.
-        `wait_s` None returns at once. DeployError says what is in the way.
+        `source`: where frames enter (None: here). `placement`: by hand. `wait_s` None: at once.
+        For `objective` … `private` see `planning.goal`. DeployError says what is in the way.
         """
-        path = self._as_file(model)
-        digest, graph = self.service.add_model(path)
+        digest, graph = self.service.add_model(self._as_file(model))
         spec = Spec(
             name=name or _as_name(graph.name),
             generation=self._generation(name or _as_name(graph.name)),
@@ -99,9 +101,11 @@ class Flow:
             placement=placement,
             window_frames=window_frames,
             deadline_s=deadline_s,
+            objective=objective,
+            latency_s_max=latency_s_max,
+            private=private,
         )
-        self._check(spec)
-        self.service.inbox.put(Wanted(spec))
+        self.service.inbox.put(Wanted(self._checked(spec)))
         if wait_s is not None:
             self.wait(spec.name, wait_s)
         return spec.name
@@ -253,9 +257,9 @@ class Flow:
         known = view.spec.generation if view is not None and view.spec is not None else 0
         return max(known + 1, time.time_ns() // 1_000_000)
 
-    def _check(self, spec: Spec) -> None:
+    def _checked(self, spec: Spec) -> Spec:
         try:
-            msgspec.convert(msgspec.to_builtins(spec), Spec)
+            return msgspec.convert(msgspec.to_builtins(spec), Spec)
         except msgspec.ValidationError as error:
             raise UsageError(f"deployment {spec.name!r}: {error}") from None
 

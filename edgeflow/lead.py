@@ -31,7 +31,8 @@ from edgeflow.membership import Membership
 from edgeflow.messages import Board, Claim, Notice, Plan, PlanId, Spec, Status
 from edgeflow.placement import format_placement
 from edgeflow.planning import Proposal
-from edgeflow.survey import ask, is_settled, price_s, survey, what_broke
+from edgeflow.planning.standing import Standing, standing, what_is_gained
+from edgeflow.survey import ask, is_settled, survey, what_broke
 
 SETTLE_S = 4.0
 """A first plan waits at most so long for links to be measured. Lower plans on guesses."""
@@ -46,7 +47,7 @@ UNHELD_S = 6.0
 REVIEW_S = 2.0
 """A running plan is compared with the best one this often."""
 GAIN_MIN = 0.15
-"""A better plan must promise so much less latency: below it, noise would cause switches."""
+"""A better plan must promise so much less of what is wanted: below, noise would cause switches."""
 DWELL_S = 8.0
 """A plan that works stays at least so long."""
 FORGET_S = 30.0
@@ -228,12 +229,12 @@ class Lead:
         """A plan that is needed, or much better than the running one; and why."""
         watch = self.watches[spec.name]
         cluster = survey(self.membership, spec.source, spec.model, now_s)
-        running_s = 0.0
         plan = board.preparing or board.committed
+        now = Standing(0.0, 0.0)
         if plan is not None and not why:
-            running_s = price_s(graph, cluster, plan.variants[0])
-            watch.price = (plan.id, running_s)
-            if math.isinf(running_s):
+            now = standing(spec, graph, cluster, plan.variants[0])
+            watch.price = (plan.id, now.seconds)
+            if math.isinf(now.seconds):
                 why = "the running plan lost a link"
             elif board.preparing or now_s - watch.committed_s < DWELL_S:
                 return None, ""
@@ -243,10 +244,8 @@ class Lead:
             return proposal, why
         assert plan is not None
         is_same = format_placement(graph, proposal.placement) == plan.variants[0]
-        if is_same or proposal.predicted_s > (1 - GAIN_MIN) * running_s:
-            return None, ""
-        was, will = running_s * 1e3, proposal.predicted_s * 1e3
-        return proposal, f"predicted {will:.1f} ms instead of {was:.1f} ms as things are now"
+        why = "" if is_same else what_is_gained(now, proposal, GAIN_MIN)
+        return (proposal, why) if why else (None, "")
 
     def _is_settled(self, source: str, watch: Watch, now_s: float) -> bool:
         is_late = now_s - watch.since_s > SETTLE_S

@@ -227,6 +227,12 @@ class Spec(Struct, frozen=True, tag="spec"):
     """A placement line fixes the plan by hand; empty: the algorithm chooses."""
     window_frames: Annotated[int, Meta(ge=1, le=1024)] = 4
     deadline_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    objective: Annotated[str, Meta(pattern=r"^(latency|throughput|traffic)\Z")] = "latency"
+    """What the plan is to be good at."""
+    latency_s_max: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    """A plan is to take no longer, as predicted; 0: no limit. A frame's own is `deadline_s`."""
+    private: Annotated[str, Meta(max_length=300)] = ""
+    """`[LAYER@]TIER`: inputs, or all that is made before a layer's output, stay on such tiers."""
     removed: bool = False
     """A tombstone: an older spec heard later must not bring the deployment back."""
     v: int = PROTOCOL

@@ -7,16 +7,15 @@ Invariant: pure; the same table at the same time gives the same cluster.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
-from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost
-from edgeflow.errors import EdgeflowError
+from edgeflow.cost import Cluster, LinkCost, NodeCost
 from edgeflow.graph import Graph
 from edgeflow.membership import Membership, Peer
 from edgeflow.messages import Plan, Spec
 from edgeflow.placement import parse_placement
 from edgeflow.planning import Proposal, propose
+from edgeflow.planning.standing import goal_of
 
 LINK_PRIOR = LinkCost(delay_s=0.002, bytes_per_s=50e6 / 8)
 """A link that is up but not measured yet: 50 Mbit/s."""
@@ -53,20 +52,9 @@ def ask(spec: Spec, graph: Graph, cluster: Cluster, shunned: Iterable[str]) -> P
     """
     if spec.placement:
         pinned = parse_placement(graph, spec.placement)
-        return propose(graph, cluster, "mincut", pinned=pinned)
+        return propose(graph, cluster, "mincut", pinned=pinned, goal=goal_of(spec))
     allowed = frozenset(cluster.nodes) - frozenset(shunned)
-    return propose(graph, cluster, spec.algorithm, allowed=allowed)
-
-
-def price_s(graph: Graph, cluster: Cluster, line: str) -> float:
-    """What a placement line costs now; infinite where it cannot be run."""
-    try:
-        placement = parse_placement(graph, line)
-    except EdgeflowError:
-        return math.inf
-    if any(node not in cluster.nodes for node in placement.values()):
-        return math.inf
-    return CostModel(graph, cluster).evaluate(placement).total_s
+    return propose(graph, cluster, spec.algorithm, allowed=allowed, goal=goal_of(spec))
 
 
 def what_broke(membership: Membership, plan: Plan, now_s: float) -> str:

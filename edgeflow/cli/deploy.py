@@ -25,6 +25,10 @@ MODEL is a file of `edgeflow export`. Frames enter at --source; without it, at t
 is. The leader plans, every node that takes part fetches its weights, and then the source takes
 frames. Deploying again under the same name changes what is different and nothing else.
 
+The plan is the one that answers a frame soonest; --objective throughput asks for the most frames a
+second, traffic for the fewest bytes to and from the highest tier. --private keeps the input, or all
+that is made before a layer's output, on a tier and those below.
+
   edgeflow deploy model.safetensors --source cam-1
   edgeflow deploy -f deployments.toml       # the same, written down; may be repeated
 
@@ -34,6 +38,9 @@ frames. Deploying again under the same name changes what is different and nothin
   model = "model.safetensors"               # beside this file
   source = "cam-1"
 """
+
+
+PRIVATE_HELP = "What stays on a tier or below: the input, or all before LAYER's output."
 
 
 class Wish(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,6 +55,26 @@ class Wish(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     placement: str = ""
     window_frames: Annotated[int, Meta(ge=1, le=1024)] = 4
     deadline_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    objective: str = "latency"
+    latency_s_max: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    """What a plan may take at most; 0: no limit."""
+    private: str = ""
+    """`[LAYER@]TIER`."""
+
+    def choices(self) -> dict[str, Any]:
+        """All but where: what `Flow.deploy` and a spec call by the same names."""
+        return {name: getattr(self, name) for name in CHOICES}
+
+
+CHOICES = (
+    "algorithm",
+    "placement",
+    "window_frames",
+    "deadline_s",
+    "objective",
+    "latency_s_max",
+    "private",
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -67,6 +94,9 @@ def deploy(
     placement: Annotated[str, typer.Option(help="A plan by hand: 'conv1..pool2 @a | fc @b'.")] = "",
     window: Annotated[int, typer.Option(min=1, help="Frames under way at once.")] = 4,
     deadline_s: Annotated[float, typer.Option(help="Default deadline of a frame.")] = 30.0,
+    objective: Annotated[str, typer.Option(help="latency, throughput or traffic.")] = "latency",
+    latency_ms_max: Annotated[float, typer.Option(help="Plans take no longer; 0: any.")] = 0.0,
+    private: Annotated[str, typer.Option(metavar="[LAYER@]TIER", help=PRIVATE_HELP)] = "",
     wait_s: Annotated[float, typer.Option(help="How long to wait until it is ready.")] = 60.0,
     wait: Annotated[bool, typer.Option(help="Wait until frames are taken.")] = True,
     broker: Broker = DEFAULT_BROKER,
@@ -87,6 +117,9 @@ def deploy(
             placement=placement,
             window_frames=window,
             deadline_s=deadline_s,
+            objective=objective,
+            latency_s_max=latency_ms_max / 1e3,
+            private=private,
         )
         wishes = [wish]
     else:
@@ -134,11 +167,8 @@ def carry_out(flow: Flow, wish: Wish, snapshot: Snapshot, wait_s: float | None) 
             wish.model,
             name=name,
             source=source,
-            algorithm=wish.algorithm,
-            placement=wish.placement,
-            window_frames=wish.window_frames,
-            deadline_s=wish.deadline_s,
             wait_s=None,
+            **wish.choices(),
         )
     if wait_s is not None:
         follow(flow, name, wait_s)
@@ -152,15 +182,8 @@ def _is_wanted(flow: Flow, name: str, digest: str, source: str, wish: Wish) -> b
     spec = flow.ask(lambda core: getattr(core.parts.deployments.views.get(name), "spec", None))
     if spec is None or spec.removed:
         return False
-    mine = (digest, source, wish.algorithm, wish.placement, wish.window_frames, wish.deadline_s)
-    return mine == (
-        spec.model,
-        spec.source,
-        spec.algorithm,
-        spec.placement,
-        spec.window_frames,
-        spec.deadline_s,
-    )
+    theirs = {name: getattr(spec, name) for name in CHOICES}
+    return (digest, source, wish.choices()) == (spec.model, spec.source, theirs)
 
 
 def only_device(snapshot: Snapshot) -> str:

@@ -51,6 +51,8 @@ def _of(kind: Any) -> st.SearchStrategy[Any]:
         "source_session": sessions,
         "window_frames": st.integers(1, 1024),
         "deadline_s": st.floats(0.1, 3600),
+        "objective": st.sampled_from(("latency", "throughput", "traffic")),
+        "latency_s_max": st.floats(0, 3600),
         "length_bytes": st.integers(1, 1 << 20),
     }
     for name in ("node", "name", "deployment", "source", "origin", "verb", "leader"):

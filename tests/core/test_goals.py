@@ -7,16 +7,20 @@ import random
 from dataclasses import dataclass, replace
 from functools import cache
 
+import msgspec
 import numpy as np
 import pytest
 
+from edgeflow.codec import CodecError, decode_control, encode_control, topic_of
 from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost, Terms
 from edgeflow.graph import Contract, Graph, Op
-from edgeflow.messages import Rates, Tier
-from edgeflow.placement import Placement
+from edgeflow.messages import Rates, Spec, Tier
+from edgeflow.placement import Placement, parse_placement
 from edgeflow.planning import Goal, PlanningError, Proposal, propose
 from edgeflow.planning.brute import all_placements
 from edgeflow.planning.candidates import Problem
+from edgeflow.planning.standing import Standing, goal_of, standing, what_is_gained
+from edgeflow.survey import ask
 
 RATES = Rates(1e9, 1e9, 1e9, 1e-5)
 TIERS = (Tier(0, "device"), Tier(1, "edge"), Tier(2, "cloud"))
@@ -109,10 +113,10 @@ def case(seed: int, *, is_chain: bool = False) -> Case:
     every = Problem(free, {}, frozenset(nodes))
     unique = {tuple(plan.items()): plan for plan in all_placements(every)}
     priced = [(plan, free.evaluate(plan)) for plan in unique.values()]
-    return Case(model, goal_of(rng, graph, priced), priced)
+    return Case(model, any_goal(rng, graph, priced), priced)
 
 
-def goal_of(rng: random.Random, graph: Graph, priced: list[tuple[Placement, Terms]]) -> Goal:
+def any_goal(rng: random.Random, graph: Graph, priced: list[tuple[Placement, Terms]]) -> Goal:
     """Any objective; a limit somewhere among the plans there are; something private."""
     finite = sorted(terms.total_s for _, terms in priced if math.isfinite(terms.total_s))
     limit_s = math.inf
@@ -394,3 +398,83 @@ def test_costs_and_graphs_that_make_no_sense_are_named() -> None:
     model.known_s.update({name: np.ones(3) for name in model.cluster.nodes})
     with pytest.raises(PlanningError, match="layer a reads b, which no input or earlier layer"):
         plan(model, Goal())
+
+
+# --- a deployment's goal --------------------------------------------------------------------------
+
+SPEC = Spec("job", 1, "a" * 64, "net", "cam", "cam")
+
+
+def test_a_wish_of_an_older_node_has_the_default_goal() -> None:
+    now = msgspec.json.decode(encode_control(SPEC))
+    old = {name: now[name] for name in now if name not in ("objective", "latency_s_max", "private")}
+    assert len(old) == len(now) - 3
+    topic = topic_of("home", SPEC)
+    assert decode_control("home", topic, msgspec.json.encode(old)) == SPEC
+    assert goal_of(SPEC) == Goal()
+
+
+@pytest.mark.parametrize("wrong", [{"objective": "beauty"}, {"latency_s_max": -1.0}])
+def test_a_wish_with_a_goal_that_is_none_is_refused(wrong: dict[str, object]) -> None:
+    payload = msgspec.json.encode(msgspec.to_builtins(SPEC) | wrong)
+    with pytest.raises(CodecError):
+        decode_control("home", topic_of("home", SPEC), payload)
+
+
+def wish(**goal: object) -> Spec:
+    return msgspec.structs.replace(SPEC, **goal)
+
+
+def test_the_leader_asks_for_the_goal_of_the_wish() -> None:
+    model = home()
+    cluster = timed(model)
+    found = ask(
+        wish(objective="traffic", latency_s_max=5.0, private="edge"), model.graph, cluster, ()
+    )
+    assert set(found.placement.values()) == {"edge"}
+    assert found.value == 0
+    by_hand = wish(placement="l0..l3 @cloud", private="edge")
+    with pytest.raises(PlanningError, match="layer l0 is pinned to cloud"):
+        ask(by_hand, model.graph, cluster, ())
+
+
+def timed(model: CostModel) -> Cluster:
+    """The cluster with about the model's seconds by its nodes' ratios: a layer takes 10 µs else."""
+    nodes = {
+        name: replace(node, ratio=float(model.layers_s(name)[0]) / 1e-5)
+        for name, node in model.cluster.nodes.items()
+    }
+    return Cluster(nodes, model.cluster.links, model.cluster.source)
+
+
+def test_a_running_plan_stands_by_what_is_wanted_of_it() -> None:
+    model = home()
+    line, cluster = "l0 @edge | l1..l3 @cloud", timed(model)
+    costs = CostModel(model.graph, cluster)
+    total_s = costs.evaluate(parse_placement(model.graph, line)).total_s
+
+    def now(line: str = line, **goal: object) -> Standing:
+        return standing(wish(**goal), model.graph, cluster, line)
+
+    assert now() == Standing(total_s, total_s)
+    assert now(objective="throughput") == Standing(total_s, costs.layer_s("l0", "edge"))
+    assert now(objective="traffic") == Standing(total_s, 410)
+    assert now(private="l1@edge") == Standing(total_s, math.inf)
+    assert now(latency_s_max=total_s * 0.99) == Standing(total_s, math.inf)
+    assert now("l0..l3 @gone") == Standing(math.inf, math.inf)
+
+
+def test_a_switch_is_worth_it_where_the_objective_gains_enough() -> None:
+    found = plan(home(), Goal("throughput"))
+    slow, near = Standing(0.6, 0.5), Standing(0.9, 0.31)
+    assert "300.0 ms for the slowest stage instead of 500.0 ms" in what_is_gained(slow, found, 0.15)
+    assert what_is_gained(near, found, 0.15) == "", "a slower frame is no reason"
+    broken = Standing(0.6, math.inf)
+    assert "at 600.0 ms, breaks what has to be kept" in what_is_gained(broken, found, 0.15)
+
+
+def test_a_plan_for_little_traffic_is_left_for_fewer_bytes_or_when_it_is_slow() -> None:
+    found = plan(home(), Goal("traffic"))
+    assert "410 bytes a frame instead of 1010" in what_is_gained(Standing(0.7, 1010), found, 0.15)
+    assert "675.0 ms instead of 1230.0 ms" in what_is_gained(Standing(1.23, 0), found, 0.15)
+    assert what_is_gained(Standing(0.7, 410), found, 0.15) == ""
