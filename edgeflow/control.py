@@ -28,6 +28,7 @@ from edgeflow.messages import (
     Board,
     Caps,
     Held,
+    LayerTimes,
     Leader,
     Load,
     Request,
@@ -46,6 +47,7 @@ class Control:
     def __init__(self, parts: Parts, duties: Duties, upkeep: Upkeep) -> None:
         self.parts, self.duties, self.upkeep = parts, duties, upkeep
         self._handlers: dict[type[Any], Callable[[Any, bool, float], list[Effect]]] = {
+            LayerTimes: self._on_layer_times,
             Load: self._on_load,
             Leader: self._on_leader,
             State: self._on_peer,
@@ -108,6 +110,11 @@ class Control:
             self.parts.membership.on_state(message, retained, now_s)
         else:
             self.parts.membership.on_caps(message, retained)
+        return []
+
+    def _on_layer_times(self, message: LayerTimes, retained: bool, now_s: float) -> list[Effect]:
+        if message.node != self.parts.me:
+            self.parts.membership.on_layer_times(message)
         return []
 
     def _on_load(self, message: Load, retained: bool, now_s: float) -> list[Effect]:

@@ -1,7 +1,6 @@
 """What a placement costs: the one truth of planner, simulator and runtime.
 
-    op       seconds = overheads of its class + max(FLOPs / rate of its class, bytes / memory rate)
-    layer    seconds = ratio of the node · Σ over its ops
+    layer    seconds on a node, of `edgeflow.workload`
     message  seconds = delay of the directed link + bytes / rate of the link
 
 The objective is the *sum*: one frame, nothing overlaps. Messages are those of
@@ -9,8 +8,7 @@ The objective is the *sum*: one frame, nothing overlaps. Messages are those of
 segment to each later one, one from each maker of outputs back to the source. A tensor is paid once
 for each directed link, however many layers of the reader want it; the delay once a message.
 
-Invariant: no link is an infinite price, never a guess. Roofline after Williams, Waterman and
-Patterson, "Roofline: an insightful visual performance model", CACM 52(4), 2009.
+Invariant: no link is an infinite price, never a guess.
 """
 
 from __future__ import annotations
@@ -20,41 +18,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgeflow.graph import Graph, Op
-from edgeflow.messages import Rates, Tier
-from edgeflow.ops import op_bytes, op_class, op_flops
+from edgeflow.graph import Graph
 from edgeflow.placement import Placement, Split, split
+from edgeflow.workload import NodeCost, Seconds, Workload
 
-Seconds = NDArray[np.float64]
-
-CLASSES = ("conv", "depthwise", "matmul", "memory", "window")
-"""Op classes, each with its own rate of FLOPs; `memory` ops are paid in bytes alone."""
-OVERHEADS = (8.0, 16.0, 3.0, 1.0, 3.0)
-"""Overheads that one op of each class costs before it computes: a convolution is prepared, packed
-and dispatched. Medians of small layers of seven networks, torch 2.13 on x86: 30 µs and 75 µs for
-plain and depthwise convolutions where an elementwise op takes 3.7 µs."""
-WINDOW = {"max_pool2d": 4.0, "avg_pool2d": 1.0, "local_response_norm": 1.0}
-"""Kinds of the class `window`, which engines walk element by element, and how much each counts."""
-WINDOW_SHARE = 1 / 80
-"""Their rate as a share of the convolutions', which use whole vector units: torch 2.13 on x86 with
-AVX-512, 1.1 of 83 GFLOP/s. A guess elsewhere; it matters to networks with large pooling layers."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeCost:
-    """What a node is to the planner."""
-
-    name: str
-    tier: Tier
-    rates: Rates | None
-    """None where the node computes nothing."""
-    ratio: float = 1.0
-    """Measured over predicted seconds of this model here, as far as learned."""
-    memory_bytes: int = 0
-    """What weights may take; 0: not limited."""
+__all__ = ["Cluster", "CostModel", "LinkCost", "NodeCost", "Seconds", "Terms", "Workload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,82 +57,6 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Workload:
-    """FLOPs and bytes of every op of a graph as arrays: made once, priced for any node."""
-
-    graph: Graph
-    flops: Seconds
-    """(ops,)"""
-    moved_bytes: Seconds
-    """(ops,) bytes read and written, weights included."""
-    kind: NDArray[np.intp]
-    """(ops,) index into CLASSES."""
-    layer: NDArray[np.intp]
-    """(ops,) index of the op's layer."""
-    weights_bytes: NDArray[np.int64]
-    """(layers,)"""
-
-    @classmethod
-    def of(cls, graph: Graph) -> Workload:
-        """The work in a graph, kept with the graph: planning again costs nothing here."""
-        kept = graph.__dict__.get("_workload")
-        if isinstance(kept, cls):
-            return kept
-        ops = [(op, at) for at, layer in enumerate(graph.layers) for op in layer.ops]
-        made = cls(
-            graph=graph,
-            flops=np.array(
-                [op_flops(op, graph) * WINDOW.get(op.kind, 1.0) for op, _ in ops], dtype=np.float64
-            ),
-            moved_bytes=np.array([op_bytes(op, graph) for op, _ in ops], dtype=np.float64),
-            kind=np.array([CLASSES.index(_class_of(op, graph)) for op, _ in ops], dtype=np.intp),
-            layer=np.array([at for _, at in ops], dtype=np.intp),
-            weights_bytes=_weights_bytes(graph),
-        )
-        graph.__dict__["_workload"] = made
-        return made
-
-    def seconds(self, node: NodeCost) -> Seconds:
-        """(layers,) predicted seconds of every layer on a node; infinite where it cannot run."""
-        count = len(self.graph.layers)
-        if node.rates is None:
-            return np.full(count, math.inf)
-        rates = node.rates
-        per_class = np.array(
-            [
-                rates.conv_flops_per_s,
-                rates.depthwise_flops_per_s or rates.conv_flops_per_s,
-                rates.matmul_flops_per_s,
-                math.inf,
-                rates.conv_flops_per_s * WINDOW_SHARE,
-            ]
-        )
-        busy = np.maximum(
-            self.flops / per_class[self.kind], self.moved_bytes / rates.memory_bytes_per_s
-        )
-        busy += rates.op_overhead_s * np.array(OVERHEADS)[self.kind]
-        summed = np.bincount(self.layer, weights=busy, minlength=count)
-        found: Seconds = summed.astype(np.float64) * node.ratio
-        if node.memory_bytes:
-            found[self.weights_bytes > node.memory_bytes] = math.inf
-        return found
-
-
-def _class_of(op: Op, graph: Graph) -> str:
-    return "window" if op.kind in WINDOW else op_class(op, graph)
-
-
-def _weights_bytes(graph: Graph) -> NDArray[np.int64]:
-    return np.array(
-        [
-            sum(graph.weights[name].nbytes for op in layer.ops for name in op.weights.values())
-            for layer in graph.layers
-        ],
-        dtype=np.int64,
-    )
-
-
-@dataclass(frozen=True)
 class CostModel:
     """Prices a graph on a cluster."""
 
@@ -185,8 +77,13 @@ class CostModel:
     def layers_s(self, node: str) -> Seconds:
         """(layers,) seconds of every layer on a node, in the graph's order."""
         if node not in self.known_s:
-            self.known_s[node] = self.workload.seconds(self.cluster.nodes[node])
+            known = self.cluster.nodes[node]
+            self.known_s[node] = self.workload.seconds(known, self._correction)
         return self.known_s[node]
+
+    @cached_property
+    def _correction(self) -> Seconds | None:
+        return self.workload.correction(self.cluster.nodes.values())
 
     def layer_s(self, layer: str, node: str) -> float:
         """Seconds of one layer on a node; infinite where the node cannot run it."""

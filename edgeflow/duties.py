@@ -18,9 +18,15 @@ from msgspec.structs import replace
 
 from edgeflow.events import Effect, Publish, Stop, Tell
 from edgeflow.membership import HEARTBEAT_S
-from edgeflow.messages import CLOUD, EDGE, Availability, Load, Rates
-from edgeflow.parts import Parts
+from edgeflow.messages import CLOUD, EDGE, Availability, LayerTimes, Load, Rates
+from edgeflow.parts import Parts, layer_seconds
+from edgeflow.timings import is_news
 
+TIMINGS_S, RETELL_S = 2.0, 60.0
+"""Layer times are looked at this often and told where they are news; all of them once a minute, for
+a broker that lost them. 3 kB for a model of 300 layers."""
+LAYERS_MAX = 3000
+"""Of a model whose layer times still fit into one message of 64 kB."""
 REPUBLISH_S = 5.0
 """Retained truth is said again this often: an emptied broker is whole after one period."""
 PAUSE_S = 0.3
@@ -39,6 +45,9 @@ class Duties:
         self.seq = 0
         self.heartbeat_s = -math.inf
         self.republish_s = -math.inf
+        self.timings_s = self.retold_s = -math.inf
+        self.told_us: dict[str, tuple[float, ...]] = {}
+        """Layer times by model, as last told."""
         self.metrics_s = -math.inf
         self.drain_until_s = math.inf
         self.ticked_s = math.inf
@@ -59,6 +68,8 @@ class Duties:
         effects += self._keep_models(now_s)
         if now_s - self.heartbeat_s >= HEARTBEAT_S:
             effects += self._heartbeat(now_s)
+        if now_s - self.timings_s >= TIMINGS_S:
+            effects += self._tell_timings(now_s)
         if now_s - self.republish_s >= REPUBLISH_S:
             effects += self.republish_all(now_s)
         effects += self._elect(now_s)
@@ -164,6 +175,26 @@ class Duties:
         for name, tally in parts.inflight.tallies.items():
             if not tally.is_told:
                 effects.append(Publish(parts.inflight.metrics(name, now_s)))
+        return effects
+
+    def _tell_timings(self, now_s: float) -> list[Effect]:
+        """How long each layer of each model takes here, where that is news."""
+        parts = self.parts
+        self.timings_s = now_s
+        if now_s - self.retold_s >= RETELL_S:
+            self.retold_s = now_s
+            self.told_us.clear()
+        effects: list[Effect] = []
+        for model in parts.timings:
+            graph = parts.library.graphs.get(model)
+            if graph is None or len(graph.layers) > LAYERS_MAX:
+                continue
+            seconds = layer_seconds(parts, model, graph)
+            layers_us = tuple(round(value * 1e6, 2) for value in seconds.tolist())
+            if is_news(self.told_us.get(model, ()), layers_us):
+                self.told_us[model] = layers_us
+                message = LayerTimes(parts.me, parts.session, model, layers_us)
+                effects += parts.publish_own(message, now_s)
         return effects
 
     def _elect(self, now_s: float) -> list[Effect]:

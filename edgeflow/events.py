@@ -172,6 +172,8 @@ class SegmentBuilt(Struct, frozen=True, tag=True):
 
     key: SegmentKey
     engine: str
+    layers_s: tuple[float, ...] = ()
+    """Seconds of each of its layers in one run; empty where they were not timed."""
 
 
 class SegmentUnbuildable(Struct, frozen=True, tag=True):
@@ -188,6 +190,8 @@ class SegmentDone(Struct, frozen=True, tag=True):
     bundle: Bundle
     size_bytes: int
     seconds: float
+    layers_s: tuple[float, ...] = ()
+    """Of each layer, in a run that was timed."""
 
 
 class SegmentFailed(Struct, frozen=True, tag=True):

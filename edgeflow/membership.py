@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from edgeflow.messages import Caps, Load, State, Tier
+from edgeflow.messages import Caps, LayerTimes, Load, State, Tier
 
 HEARTBEAT_S = 1.0
 """Time between two heartbeats. Shorter finds a death sooner and costs broker and radio."""
@@ -29,6 +29,10 @@ RECONNECT_GRACE_S = 5.0
 """After our own reconnect: the largest reconnect delay (2 s) + 3 heartbeats."""
 STATES = ("", "init", "ready", "draining", "offline")
 """A session's life: it never goes back, so that a late duplicate cannot undo a farewell."""
+
+
+LAYER_TIMES_MAX = 1024
+"""Messages of layer times that are kept: 100 nodes with ten models each, some 3 kB a piece."""
 
 
 @dataclass(slots=True)
@@ -64,6 +68,8 @@ class Membership:
     peers: dict[str, Peer] = field(default_factory=dict)
     connected: bool = False
     grace_until_s: float = 0.0
+    layer_times: dict[tuple[str, str], LayerTimes] = field(default_factory=dict)
+    """By node and model, the oldest first."""
 
     def on_broker(self, up: bool, now_s: float, reconnect: bool) -> None:
         """The connection came or went; leases stand still in between."""
@@ -107,6 +113,18 @@ class Membership:
         if not self._is_fresh(peer, now_s):
             peer.first_heard_s = now_s
         peer.load, peer.heard_s, peer.will_heard = message, now_s, False
+
+    def on_layer_times(self, message: LayerTimes) -> None:
+        """Kept by name: a node that comes back is the same board."""
+        self.layer_times.pop((message.node, message.model), None)
+        while len(self.layer_times) >= LAYER_TIMES_MAX:
+            del self.layer_times[next(iter(self.layer_times))]
+        self.layer_times[message.node, message.model] = message
+
+    def layers_s(self, name: str, model: str) -> tuple[float, ...]:
+        """Seconds of each layer on that node, 0 where it never ran there; empty if unheard of."""
+        told = self.layer_times.get((name, model))
+        return tuple(value / 1e6 for value in told.layers_us) if told is not None else ()
 
     def on_link(self, name: str, session: int, up: bool) -> None:
         """Our own link to that session of a peer came or went."""

@@ -217,6 +217,10 @@ class NodeCore:
 
     def _on_built(self, event: SegmentBuilt, now_s: float) -> list[Effect]:
         self.parts.holdings.on_built(event.key, event.engine)
+        held = self.parts.holdings.plans.get(event.key.hash)
+        graph = self.parts.library.graphs.get(held.plan.model) if held is not None else None
+        if held is not None and graph is not None:
+            self.upkeep.time(held, event.layers_s)
         return []
 
     def _on_unbuildable(self, event: SegmentUnbuildable, now_s: float) -> list[Effect]:
@@ -228,6 +232,7 @@ class NodeCore:
         graph = self.parts.library.graphs.get(work.held.plan.model) if work is not None else None
         if work is not None and graph is not None:
             self.upkeep.learn(work.held, graph, event.seconds)
+            self.upkeep.time(work.held, event.layers_s)
         return self.parts.stage.on_done(event, graph, self.parts.neighbours.linked(), now_s)
 
     # --- the user --------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ Invariant: no part knows another except through what it was given at its making.
 
 from __future__ import annotations
 
+import numpy as np
+
 from edgeflow.bundles import Bundles
 from edgeflow.deployments import Deployments, View
 from edgeflow.election import Election
@@ -17,10 +19,12 @@ from edgeflow.inflight import Inflight
 from edgeflow.lead import Lead
 from edgeflow.library import Library
 from edgeflow.membership import Membership
-from edgeflow.messages import Caps, Load, State
+from edgeflow.messages import Caps, LayerTimes, Load, State
 from edgeflow.neighbours import Neighbours
 from edgeflow.relay import Relay
 from edgeflow.stage import Stage
+from edgeflow.timings import Timings
+from edgeflow.workload import NodeCost, Seconds, Workload
 
 
 class Parts:
@@ -46,6 +50,8 @@ class Parts:
         self.lead = Lead(self.me, self.membership)
         self.ratios: dict[str, RatioEstimate] = {}
         """Measured over predicted seconds, by model."""
+        self.timings: dict[str, Timings] = {}
+        """Of each layer, by model."""
 
     def graph_of(self, view: View | None) -> Graph | None:
         """The model that a deployment wants, once it is known here."""
@@ -69,12 +75,14 @@ class Parts:
         report = peer.load.links.get(self.me) if peer is not None and peer.load else None
         return report.bytes_per_s if report is not None else 0.0
 
-    def publish_own(self, message: State | Caps | Load, now_s: float) -> list[Effect]:
+    def publish_own(self, message: State | Caps | Load | LayerTimes, now_s: float) -> list[Effect]:
         """Say it to others, and believe it at once."""
         if isinstance(message, State):
             self.membership.on_state(message, retained=False, now_s=now_s)
         elif isinstance(message, Caps):
             self.membership.on_caps(message, retained=False)
+        elif isinstance(message, LayerTimes):
+            self.membership.on_layer_times(message)
         else:
             self.membership.on_load(message, now_s)
         return [Publish(message)]
@@ -82,3 +90,17 @@ class Parts:
     def own_state(self) -> State:
         """What this node says of itself now."""
         return State(self.me, self.session, self.connection, self.state)
+
+
+def layer_seconds(parts: Parts, model: str, graph: Graph) -> Seconds:
+    """(layers,) seconds by this node's own timings; 0 where a layer never ran here."""
+    found = np.zeros(len(graph.layers))
+    timings = parts.timings.get(model)
+    if timings is None:
+        return found
+    prior_s = Workload.of(graph).seconds(NodeCost(parts.me, parts.caps.tier, parts.caps.rates))
+    names = [layer.name for layer in graph.layers]
+    blended = timings.blended(dict(zip(names, prior_s.tolist(), strict=True)))
+    for at, name in enumerate(names):
+        found[at] = blended.get(name, 0.0)
+    return found

@@ -28,13 +28,15 @@ SAMPLES_SETTLED = 4
 def survey(membership: Membership, source: str, model: str, now_s: float) -> Cluster:
     """The nodes and links that a plan may use, with what was learned of each."""
     peers = {peer.name: peer for peer in membership.alive(now_s) if peer.state == "ready"}
+    timed = {name: membership.layers_s(name, model) for name in peers}
+    # Beside layer times a ratio tells of load and heat, which are a node's own.
     known = sorted(
         peer.load.compute_ratio[model]
-        for peer in peers.values()
-        if peer.load and model in peer.load.compute_ratio
+        for name, peer in peers.items()
+        if peer.load and model in peer.load.compute_ratio and not timed[name]
     )
     guess = known[len(known) // 2] if known else 1.0
-    nodes = {name: _node_cost(peer, model, guess) for name, peer in peers.items()}
+    nodes = {name: _node_cost(peer, model, guess, timed[name]) for name, peer in peers.items()}
     links = {
         (name, other): _link_cost(peer, other)
         for name, peer in peers.items()
@@ -96,10 +98,10 @@ def _may_link(a: Peer, b: Peer) -> bool:
     return a.caps.reachable or b.caps.reachable
 
 
-def _node_cost(peer: Peer, model: str, guess: float) -> NodeCost:
+def _node_cost(peer: Peer, model: str, guess: float, layers_s: tuple[float, ...]) -> NodeCost:
     assert peer.caps is not None
     ratio = peer.load.compute_ratio.get(model, guess) if peer.load else guess
-    return NodeCost(peer.name, peer.caps.tier, peer.caps.rates, ratio)
+    return NodeCost(peer.name, peer.caps.tier, peer.caps.rates, ratio, layers_s=layers_s)
 
 
 def _link_cost(peer: Peer, other: str) -> LinkCost:

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from edgeflow.cost import NodeCost, Workload
 from edgeflow.estimate import RatioEstimate
 from edgeflow.events import Effect, Publish
 from edgeflow.graph import Graph
 from edgeflow.holding import HeldPlan
 from edgeflow.messages import Held
-from edgeflow.parts import Parts
+from edgeflow.parts import Parts, layer_seconds
+from edgeflow.timings import Timings
 
 HELD_S = 2.0
 """What this node holds is said again this often: switches wait for it."""
@@ -73,8 +76,18 @@ class Upkeep:
         if heard != self.told.get(heard.deployment, (mine, 0.0))[0]:
             self.told[heard.deployment] = (heard, now_s)
 
+    def time(self, held: HeldPlan, layers_s: tuple[float, ...]) -> None:
+        """Take in how long each layer of a segment took."""
+        if held.segment is None or not layers_s:
+            return
+        timings = self.parts.timings.setdefault(held.plan.model, Timings())
+        timings.add(held.segment.layers, layers_s)
+        for each in self.parts.holdings.plans.values():
+            if each.plan.model == held.plan.model:
+                each.predicted_s = 0.0  # to be predicted again
+
     def learn(self, held: HeldPlan, graph: Graph, seconds: float) -> None:
-        """Compare a segment's time with what this node's own rates predict."""
+        """Compare a segment's time with what this node's own timings and rates predict."""
         parts = self.parts
         if parts.caps.rates is None or held.segment is None or seconds < LEARN_S_MIN:
             return
@@ -126,14 +139,19 @@ def _rest_s(told: Held, message: Held) -> float:
 
 
 def predicted_segment_s(parts: Parts, held: HeldPlan, graph: Graph) -> tuple[float, float]:
-    """Seconds of this node's segment by its own rates alone, and its share of the whole model's.
+    """Seconds of this node's segment by its timings, else rates, and what a sample of it counts.
 
-    A small share says little about the rest of the model: what it teaches is taken to that power.
+    Where the layers were timed, a sample tells how slow the node is now. Where not, it also tells
+    how wrong the rates are about these layers, which says the less about the others the smaller
+    their share of the whole model is: it is taken to that power.
     """
     assert held.segment is not None
     me = NodeCost(parts.me, parts.caps.tier, parts.caps.rates)
-    seconds = Workload.of(graph).seconds(me)
-    chosen = set(held.segment.layers)
-    places = [at for at, layer in enumerate(graph.layers) if layer.name in chosen]
+    prior_s = Workload.of(graph).seconds(me)
+    timed_s = layer_seconds(parts, held.plan.model, graph)
+    places = [at for at, layer in enumerate(graph.layers) if layer.name in held.segment.layers]
+    seconds = np.where(timed_s > 0, timed_s, prior_s)
     part_s, whole_s = float(seconds[places].sum()), float(seconds.sum())
+    if (timed_s[places] > 0).all():
+        return part_s, 1.0
     return part_s, part_s / whole_s if whole_s > 0 else 0.0

@@ -41,13 +41,14 @@ ROOMS = {
     "world": Room(
         1,
         True,
-        "codec graph shapes ops check manifest tiles placement cost records sheet ledger scene",
+        "codec graph shapes attributes ops check manifest tiles placement workload cost records"
+        " sheet ledger scene",
     ),
     "decisions": Room(
         2,
         True,
         "membership election planning estimate neighbours bundles deployments fetch library"
-        " holding headers openframe tally inflight stage boards survey lead relay whatif",
+        " timings holding headers openframe tally inflight stage boards survey lead relay whatif",
     ),
     "mind": Room(3, True, "parts duties upkeep control node snapshot questions sim"),
     "engines": Room(3, False, "modelfile exporter executors audit picture"),

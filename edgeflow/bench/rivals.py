@@ -1,7 +1,7 @@
 """Undivided on each tier, or as min-cut plans: measured in a lab, beside what was predicted.
 
     scripts/bench rivals configs/labs/d3-4g.toml [--networks vgg16,efficientnet_lite0] [--rounds 4]
-                         [--frames 3] [--block-s 6] [--keep FOLDER] [--json]          root, like every lab
+                         [--frames 3] [--block-s 6] [--keep FOLDER] [--json]    root, like any lab
 
 One deployment an algorithm, all at once on the same nodes, fed in turn from the device by a process
 outside every quota: the order goes forward and backward, so that what drifts drifts for all. Each

@@ -28,6 +28,10 @@ class Segment(Protocol):
         """The tensors `outputs`; ModelError where an input is missing or of another contract."""
         ...
 
+    def timed(self, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], tuple[float, ...]]:
+        """The same, and the seconds of each layer in the graph's order; empty if unknown."""
+        ...
+
 
 def engines() -> tuple[str, ...]:
     """Engines that this installation can load."""

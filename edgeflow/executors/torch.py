@@ -7,6 +7,7 @@ only these. A tensor is freed after its last reader.
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ class _Step:
     strides: tuple[int, ...]
     dead: tuple[int, ...]
     """Slots that nobody reads after this step."""
+    layer: int
+    """Which layer of the segment it belongs to, from 0."""
 
 
 def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
@@ -92,7 +95,9 @@ class TorchSegment:
         self.engine = f"torch {torch.__version__.split('+')[0]} {device}, {threads} threads"
         self._contracts = [graph.tensors[name] for name in self.inputs]
         wanted = set(layers)
-        chosen = [op for layer in graph.layers if layer.name in wanted for op in layer.ops]
+        own = [layer for layer in graph.layers if layer.name in wanted]
+        chosen = [op for layer in own for op in layer.ops]
+        self._layer_of = {op.name: at for at, layer in enumerate(own) for op in layer.ops}
         self._slots = {name: slot for slot, name in enumerate(self.inputs)}
         for op in chosen:
             self._slots[op.name] = len(self._slots)
@@ -126,6 +131,7 @@ class TorchSegment:
                     target=self._slots[op.name],
                     strides=strides_of([int(dim) for dim in op.output.shape]),
                     dead=tuple(self._slots[name] for name in dead),
+                    layer=self._layer_of[op.name],
                 )
             )
         return tuple(steps)
@@ -139,6 +145,21 @@ class TorchSegment:
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The tensors `outputs`; `inputs` may hold more than needed, and is not written to."""
+        return self._run(inputs, None)
+
+    def timed(self, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], tuple[float, ...]]:
+        """The same, and the seconds of each layer; on a GPU, which runs behind, none."""
+        if self.device.type != "cpu":
+            return self._run(inputs, None), ()
+        marks = [time.perf_counter()]
+        outputs = self._run(inputs, marks)
+        seconds = [0.0] * (1 + max(self._layer_of.values()))
+        for step, start_s, end_s in zip(self._steps, marks, marks[1:], strict=False):
+            seconds[step.layer] += end_s - start_s
+        return outputs, tuple(seconds)
+
+    def _run(self, inputs: Mapping[str, Array], marks: list[float] | None) -> dict[str, Array]:
+        """`marks` gets the time after each step."""
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
         slots: list[Tensor | None] = [None] * len(self._slots)
@@ -152,6 +173,8 @@ class TorchSegment:
                 slots[step.target] = out
                 for slot in step.dead:
                     slots[slot] = None
+                if marks is not None:
+                    marks.append(time.perf_counter())
             return {name: self._array(slots[self._slots[name]]) for name in self.outputs}
 
     def _tensor(self, inputs: Mapping[str, Array], contract: Contract) -> Tensor:

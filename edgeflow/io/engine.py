@@ -9,6 +9,7 @@ Emulation stretches compute here, after the real work, so that results stay what
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from threading import Lock
 
@@ -39,6 +40,8 @@ from edgeflow.manifest import decode
 
 SHORT_S = 0.0002
 """A segment this quick runs in the loop's thread: two thread switches cost as much."""
+TIMED_RUNS, TIMED_EVERY = 16, 8
+"""The first runs are timed layer by layer, then one in so many: some 0.1 µs an op."""
 
 Say = Callable[[Event], None]
 Keep = Callable[[Mapping[str, Array]], int]
@@ -59,6 +62,8 @@ class Engine:
         """Those that run in the loop's own thread."""
         self.dropped: set[SegmentKey] = set()
         """Not wanted any more before they were built."""
+        self.runs: Counter[SegmentKey] = Counter()
+        """Tells which of a segment's runs are timed layer by layer."""
         self.lock = Lock()
         self.errands = Worker("edgeflow-errands")
         self.compute = Worker("edgeflow-compute")
@@ -96,7 +101,7 @@ class Engine:
         def job() -> None:
             graph = self.graphs[effect.model]
             try:
-                segment, seconds = self._build(graph, effect.layers)
+                segment, seconds, layers_s = self._build(graph, effect.layers)
             except (EdgeflowError, OSError, RuntimeError, MemoryError) as error:
                 self.say(SegmentUnbuildable(effect.key, f"{type(error).__name__}: {error}"[:2000]))
                 return
@@ -106,7 +111,7 @@ class Engine:
                     if seconds * self.factor < SHORT_S:
                         self.short.add(effect.key)
                 self.dropped.discard(effect.key)
-            self.say(SegmentBuilt(effect.key, segment.engine))
+            self.say(SegmentBuilt(effect.key, segment.engine, self._stretched(layers_s)))
 
         self.errands.do(job)
 
@@ -114,6 +119,7 @@ class Engine:
         """Free a segment, also one that is still being built."""
         with self.lock:
             self.short.discard(key)
+            del self.runs[key]
             if self.segments.pop(key, None) is None:
                 self.dropped.add(key)
 
@@ -121,6 +127,8 @@ class Engine:
         """Run a segment; `keep` numbers the outputs."""
         segment = self.segments.get(effect.key)
         is_short = effect.key in self.short
+        self.runs[effect.key] += 1
+        is_timed = self.runs[effect.key] <= TIMED_RUNS or self.runs[effect.key] % TIMED_EVERY == 0
 
         def job() -> None:
             if segment is None:
@@ -128,7 +136,7 @@ class Engine:
                 return
             started_s = time.perf_counter()
             try:
-                made = segment.run(inputs)
+                made, layers_s = segment.timed(inputs) if is_timed else (segment.run(inputs), ())
             except (EdgeflowError, RuntimeError, MemoryError, ValueError) as error:
                 self.say(SegmentFailed(effect.job, f"{type(error).__name__}: {error}"[:1500]))
                 return
@@ -137,7 +145,8 @@ class Engine:
                 time.sleep((self.factor - 1) * seconds)
                 seconds = time.perf_counter() - started_s
             size_bytes = sum(array.nbytes for array in made.values())
-            self.say(SegmentDone(effect.job, keep(made), size_bytes, seconds))
+            layers_s = self._stretched(layers_s)
+            self.say(SegmentDone(effect.job, keep(made), size_bytes, seconds, layers_s))
 
         if is_short:
             job()
@@ -149,16 +158,22 @@ class Engine:
         self.errands.stop(timeout_s=2.0)
         self.compute.stop(timeout_s=2.0)
 
-    def _build(self, graph: Graph, layers: tuple[str, ...]) -> tuple[Segment, float]:
-        """The segment, warm, and the seconds of one run on zeros."""
+    def _stretched(self, layers_s: tuple[float, ...]) -> tuple[float, ...]:
+        """As slow as the node is told to be."""
+        return tuple(seconds * self.factor for seconds in layers_s)
+
+    def _build(
+        self, graph: Graph, layers: tuple[str, ...]
+    ) -> tuple[Segment, float, tuple[float, ...]]:
+        """The segment, warm, and the seconds of one run on zeros, in all and of each layer."""
         names = graph.weights_of(layers)
         arrays = {name: self.store.array(graph.weights[name]) for name in names}
         segment = build(graph, layers, arrays, threads=self.threads, device=self.device)
         zeros = {name: _zeros(graph, name) for name in segment.inputs}
         segment.run(zeros)
         started_s = time.perf_counter()
-        segment.run(zeros)
-        return segment, time.perf_counter() - started_s
+        _, layers_s = segment.timed(zeros)
+        return segment, time.perf_counter() - started_s, layers_s
 
 
 def _zeros(graph: Graph, name: str) -> Array:

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from edgeflow.codec import plan_hash
-from edgeflow.duties import DRAIN_S, REPUBLISH_S
+from edgeflow.duties import DRAIN_S, REPUBLISH_S, RETELL_S
 from edgeflow.events import (
     Asked,
     BlobsChecked,
@@ -47,6 +47,7 @@ from edgeflow.messages import (
     Claim,
     Frame,
     Held,
+    LayerTimes,
     Leader,
     Load,
     Outcome,
@@ -263,6 +264,28 @@ def test_a_worker_takes_runs_sends_on_and_releases(edge: Node) -> None:
     assert [(each.peer, each.bundles) for each in sent(effects)] == [("cloud-1", (2,))]
     assert [each.bundle for each in effects if isinstance(each, Release)] == [1, 2]
     assert edge.core.parts.bundles.holders == {}
+
+
+def test_a_node_tells_how_long_its_layers_take_when_that_is_news(edge: Node) -> None:
+    wanted = plan()
+    edge.hold(wanted, committed=False)
+    key = SegmentKey(wanted.hash, 0)
+    mine = [layer.name for layer in TOY.layers if layer.name in plan_layers(edge, wanted)]
+    edge.hear(SegmentBuilt(key, "torch", tuple(0.001 for _ in mine)))
+    (told,) = said(edge.tick(3.0), LayerTimes)
+    assert isinstance(told, LayerTimes)
+    assert len(told.layers_us) == len(TOY.layers)
+    assert sum(value > 0 for value in told.layers_us) == len(mine)
+    assert edge.core.parts.membership.layers_s("edge-1", MODEL)
+    assert said(edge.tick(5.0), LayerTimes) == []
+    assert len(said(edge.tick(RETELL_S), LayerTimes)) == 1
+
+
+def plan_layers(node: Node, wanted: Plan) -> tuple[str, ...]:
+    """The layers of a plan that a node computes."""
+    segment = node.core.parts.holdings.plans[wanted.hash].segment
+    assert segment is not None
+    return segment.layers
 
 
 def test_a_frame_of_another_variant_is_refused(edge: Node) -> None:

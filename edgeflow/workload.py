@@ -1,0 +1,168 @@
+"""How much work a model is, and how long it takes on a node.
+
+    op       seconds = overheads of its class + max(FLOPs / rate of its class, bytes / memory rate)
+    layer    seconds = ratio of the node · (what was timed there, else Σ over its ops · correction)
+
+The correction of a layer is what timing showed on other nodes, over what was predicted for them; a
+node that timed other layers of the model scales it by its own.
+
+Roofline after Williams, Waterman and Patterson, "Roofline: an insightful visual performance model",
+CACM 52(4), 2009.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeflow.graph import Graph, Op
+from edgeflow.messages import Rates, Tier
+from edgeflow.ops import op_bytes, op_class, op_flops
+
+Seconds = NDArray[np.float64]
+
+CLASSES = ("conv", "depthwise", "matmul", "memory", "window")
+"""Op classes, each with its own rate of FLOPs; `memory` ops are paid in bytes alone."""
+OVERHEADS = (8.0, 16.0, 3.0, 1.0, 3.0)
+"""Overheads that one op of each class costs before it computes: a convolution is prepared, packed
+and dispatched. Medians of small layers of seven networks, torch 2.13 on x86: 30 µs and 75 µs for
+plain and depthwise convolutions where an elementwise op takes 3.7 µs."""
+WINDOW = {"max_pool2d": 4.0, "avg_pool2d": 1.0, "local_response_norm": 1.0}
+"""Kinds of the class `window`, which engines walk element by element, and how much each counts."""
+WINDOW_SHARE = 1 / 80
+"""Their rate as a share of the convolutions', which use whole vector units: torch 2.13 on x86 with
+AVX-512, 1.1 of 83 GFLOP/s. A guess elsewhere; it matters to networks with large pooling layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCost:
+    """What a node is to the planner."""
+
+    name: str
+    tier: Tier
+    rates: Rates | None
+    """None where the node computes nothing."""
+    ratio: float = 1.0
+    """Measured over predicted seconds of this model here, as far as learned."""
+    memory_bytes: int = 0
+    """What weights may take; 0: not limited."""
+    layers_s: tuple[float, ...] = ()
+    """Timed seconds of each layer of the model, 0 where it never ran here; empty: none did."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """FLOPs and bytes of every op of a graph as arrays: made once, priced for any node."""
+
+    graph: Graph
+    flops: Seconds
+    """(ops,)"""
+    moved_bytes: Seconds
+    """(ops,) bytes read and written, weights included."""
+    kind: NDArray[np.intp]
+    """(ops,) index into CLASSES."""
+    layer: NDArray[np.intp]
+    """(ops,) index of the op's layer."""
+    weights_bytes: NDArray[np.int64]
+    """(layers,)"""
+
+    @classmethod
+    def of(cls, graph: Graph) -> Workload:
+        """The work in a graph, kept with the graph: planning again costs nothing here."""
+        kept = graph.__dict__.get("_workload")
+        if isinstance(kept, cls):
+            return kept
+        ops = [(op, at) for at, layer in enumerate(graph.layers) for op in layer.ops]
+        made = cls(
+            graph=graph,
+            flops=np.array(
+                [op_flops(op, graph) * WINDOW.get(op.kind, 1.0) for op, _ in ops], dtype=np.float64
+            ),
+            moved_bytes=np.array([op_bytes(op, graph) for op, _ in ops], dtype=np.float64),
+            kind=np.array([CLASSES.index(_class_of(op, graph)) for op, _ in ops], dtype=np.intp),
+            layer=np.array([at for _, at in ops], dtype=np.intp),
+            weights_bytes=_weights_bytes(graph),
+        )
+        graph.__dict__["_workload"] = made
+        return made
+
+    def seconds(self, node: NodeCost, correction: Seconds | None = None) -> Seconds:
+        """(layers,) seconds of every layer on a node; infinite where it cannot run."""
+        found = self.prior(node)
+        if node.rates is None:
+            return found
+        if correction is not None:
+            found = found * correction
+        timed = self.timed(node)
+        known = timed > 0
+        if known.any():
+            whole = float(found.sum())
+            share = float(found[known].sum()) / whole if whole > 0 else 0.0
+            found = found * (float(timed[known].sum()) / float(found[known].sum())) ** share
+            found[known] = timed[known]
+        found = found * node.ratio
+        if node.memory_bytes:
+            found[self.weights_bytes > node.memory_bytes] = math.inf
+        return found
+
+    def timed(self, node: NodeCost) -> Seconds:
+        """(layers,) what was timed there; 0 where nothing was, or it was another model's."""
+        if len(node.layers_s) != len(self.graph.layers):
+            return np.zeros(len(self.graph.layers))
+        return np.array(node.layers_s, dtype=np.float64)
+
+    def correction(self, nodes: Iterable[NodeCost]) -> Seconds | None:
+        """(layers,) what timing showed over what rates predict, the median over these nodes."""
+        shown = []
+        for node in nodes:
+            timed = self.timed(node)
+            if node.rates is not None and timed.any():
+                shown.append(np.where(timed > 0, timed, np.nan) / self.prior(node))
+        if not shown:
+            return None
+        known = ~np.all(np.isnan(shown), axis=0)
+        found = np.ones(len(self.graph.layers))
+        found[known] = np.nanmedian(np.array(shown)[:, known], axis=0)
+        # What nobody timed is as far off as all that was.
+        found[~known] = np.median(found[known])
+        return found
+
+    def prior(self, node: NodeCost) -> Seconds:
+        """(layers,) predicted out of rates alone; infinite where the node computes nothing."""
+        count = len(self.graph.layers)
+        if node.rates is None:
+            return np.full(count, math.inf)
+        rates = node.rates
+        per_class = np.array(
+            [
+                rates.conv_flops_per_s,
+                rates.depthwise_flops_per_s or rates.conv_flops_per_s,
+                rates.matmul_flops_per_s,
+                math.inf,
+                rates.conv_flops_per_s * WINDOW_SHARE,
+            ]
+        )
+        busy = np.maximum(
+            self.flops / per_class[self.kind], self.moved_bytes / rates.memory_bytes_per_s
+        )
+        busy += rates.op_overhead_s * np.array(OVERHEADS)[self.kind]
+        found: Seconds = np.bincount(self.layer, weights=busy, minlength=count).astype(np.float64)
+        return found
+
+
+def _class_of(op: Op, graph: Graph) -> str:
+    return "window" if op.kind in WINDOW else op_class(op, graph)
+
+
+def _weights_bytes(graph: Graph) -> NDArray[np.int64]:
+    return np.array(
+        [
+            sum(graph.weights[name].nbytes for op in layer.ops for name in op.weights.values())
+            for layer in graph.layers
+        ],
+        dtype=np.int64,
+    )
