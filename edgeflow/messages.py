@@ -194,7 +194,20 @@ class Load(Struct, frozen=True, tag="load"):
     fences: dict[Name, PlanId]
     """Highest plan id applied, for each deployment."""
     compute_ratio: dict[Digest, float]
-    """Measured seconds over predicted seconds, for each model that ran here."""
+    """For each model that ran here: seconds now over LayerTimes, or else over predicted ones."""
+    v: int = PROTOCOL
+
+
+class LayerTimes(Struct, frozen=True, tag="layer-times"):
+    """How long each layer of a model took on a node; others learn from it about themselves."""
+
+    topic: ClassVar[str] = "nodes/{node}/layers/{model}"
+    retain: ClassVar[bool] = True
+    node: Name
+    session: int
+    model: Digest
+    layers_us: tuple[float, ...]
+    """Microseconds in the order of the graph's layers; 0 where it never ran here."""
     v: int = PROTOCOL
 
 
@@ -364,6 +377,7 @@ ControlMessage = (
     | Availability
     | Caps
     | Load
+    | LayerTimes
     | Leader
     | Spec
     | Board
