@@ -30,7 +30,7 @@ from edgeflow.api import connect
 from edgeflow.cli.options import visitor
 from edgeflow.errors import LabError
 from edgeflow.lab import hosts, labfile, lifecycle, quota, record
-from edgeflow.lab.contest import PLANNED, Entry, Turns, compete, note
+from edgeflow.lab.contest import ALGORITHMS, PLANNED, Entry, Turns, compete, note
 
 MARGIN = 1.05
 """What planning may cost against the best undivided run, in the median."""
@@ -41,6 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench rivals", description=__doc__)
     parser.add_argument("file", type=Path, help="a lab with a device tier")
     parser.add_argument("--networks", default="vgg16,efficientnet_lite0")
+    parser.add_argument("--algorithms", default=",".join(ALGORITHMS))
     parser.add_argument("--rounds", type=int, default=4, help="blocks an algorithm")
     parser.add_argument("--frames", type=int, default=3, help="frames a block, at least")
     parser.add_argument("--block-s", type=float, default=6.0, help="seconds a block, at least")
@@ -97,7 +98,13 @@ def inside(options: argparse.Namespace) -> None:
     source, url = os.environ["EDGEFLOW_SOURCE"], os.environ["EDGEFLOW_BROKER"]
     config = visitor(url, "home", os.environ["EDGEFLOW_KEY"], insecure=False)
     entries: list[Entry] = []
-    turns = Turns(options.rounds, options.frames, options.block_s, options.keep)
+    turns = Turns(
+        tuple(options.algorithms.split(",")),
+        options.rounds,
+        options.frames,
+        options.block_s,
+        options.keep,
+    )
     with connect(url, name=config.name, config=config) as flow:
         for name in options.networks.split(","):
             entries += compete(flow, source, options.inside / f"{name}.safetensors", turns)

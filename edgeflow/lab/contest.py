@@ -44,6 +44,7 @@ HEARTBEATS_S = 1.4
 class Turns:
     """How long a contest is."""
 
+    algorithms: tuple[str, ...]
     rounds: int
     """Blocks an algorithm."""
     frames: int
@@ -86,7 +87,7 @@ def compete(flow: Flow, source: str, model: Path, turns: Turns) -> list[Entry]:
     inputs = {each.name: each.inputs for each in read_all(graph)}
     note(f"{model.stem}: the undivided answers …")
     expected = {key: digest(audit.run(graph, given)) for key, given in inputs.items()}
-    entries = [Entry(model.stem, algorithm) for algorithm in ALGORITHMS]
+    entries = [Entry(model.stem, algorithm) for algorithm in turns.algorithms]
 
     def drive(entry: Entry, frames: int, keep: Path | None = None) -> list[Line]:
         lines: list[Line] = []
