@@ -11,7 +11,7 @@ import pytest
 
 from edgeflow.sim import run_seed
 
-BUDGET_S = float(os.environ.get("EDGEFLOW_SIM_SECONDS", "60"))
+BUDGET_S = float(os.environ.get("EDGEFLOW_SIM_SECONDS", "45"))
 SEEDS_MIN = 100
 
 
