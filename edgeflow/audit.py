@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeflow import encoded
 from edgeflow.codec import decode_tensors, encode_tensors, head_of
 from edgeflow.errors import ModelError, UsageError
 from edgeflow.executors import Segment, build
@@ -132,7 +133,7 @@ def _check_input(inputs: Mapping[str, Array], contract: Contract) -> None:
     if contract.name not in inputs:
         raise ModelError(f"input {contract.name} is missing")
     array = inputs[contract.name]
-    if (array.dtype.name, array.shape) != (contract.dtype, contract.shape):
+    if not contract.admits(array.dtype.name, array.shape):
         raise ModelError(
             f"input {contract.name} is {array.dtype.name} {array.shape}, "
             f"the model takes {contract.dtype} {contract.shape}"
@@ -140,10 +141,14 @@ def _check_input(inputs: Mapping[str, Array], contract: Contract) -> None:
 
 
 def example_inputs(graph: Graph, seed: int = 0) -> dict[str, Array]:
-    """Random inputs: all values of an integer dtype, normal ones of a float dtype."""
+    """Random inputs: all values of an integer dtype, normal ones of a float dtype, JPEGs where the
+    graph decodes."""
     random = np.random.default_rng(seed)
     found: dict[str, Array] = {}
     for contract in graph.inputs:
+        if contract.is_open:
+            found[contract.name] = encoded.example(graph, contract.name, seed)
+            continue
         shape = tuple(int(dim) for dim in contract.shape)
         dtype = np.dtype(contract.dtype)
         if dtype.kind in "iu":

@@ -10,7 +10,7 @@ import re
 
 from edgeflow.errors import ModelError
 from edgeflow.graph import Contract, Graph, Op, Weight
-from edgeflow.ops import DTYPES, OPSET, check_schema, infer
+from edgeflow.ops import DTYPES, OPSET, check_schema, infer, opset_of
 
 OPS_MAX = 20_000
 """Ops of one graph. The papers' largest network has 700; a plan must stay quick to compute."""
@@ -23,15 +23,16 @@ RANK_MAX = 8
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.]{0,198}[A-Za-z0-9_])?")
 _TITLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
+_SYMBOL = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def check(graph: Graph) -> None:
     """ModelError, with the op's name in it, where anything of the graph is not as it must be."""
-    if graph.opset != OPSET:
+    if not 1 <= graph.opset <= OPSET:
         raise ModelError(
-            f"the model needs op set {graph.opset}, this edgeflow knows {OPSET}; "
-            "export the model again, or update edgeflow"
+            f"the model needs op set {graph.opset}, this edgeflow knows 1 to {OPSET}; "
+            "update edgeflow, or export the model again"
         )
     if not _TITLE.fullmatch(graph.name):
         raise ModelError(f"{graph.name!r} is no model name: letters, digits, '_', '-' and '.'")
@@ -46,6 +47,8 @@ def check(graph: Graph) -> None:
     for op in graph.ops:
         _check_op(op, graph, known)
         known[op.name] = op.output
+    if graph.opset != opset_of(graph.ops):
+        raise ModelError(f"op set {graph.opset} is named, its ops need {opset_of(graph.ops)}")
     _check_ends(graph)
 
 
@@ -72,6 +75,9 @@ def _check_input(contract: Contract, known: dict[str, Contract]) -> None:
     if contract.name in known:
         raise ModelError(f"two inputs are called {contract.name!r}")
     _check_contract(contract, f"input {contract.name}")
+    for dim in contract.shape:
+        if isinstance(dim, str) and not _SYMBOL.fullmatch(dim):
+            raise ModelError(f"input {contract.name}: {dim!r} is no symbol: letters, digits, '_'")
 
 
 def _check_weight(name: str, weight: Weight) -> None:
@@ -131,9 +137,12 @@ def _check_ends(graph: Graph) -> None:
     for name in graph.outputs:
         if name not in made:
             raise ModelError(f"output {name!r} is made by no op")
+    read = {name for op in graph.ops for name in op.inputs}
+    for contract in graph.inputs:
+        if contract.is_open and contract.name not in read:
+            raise ModelError(f"input {contract.name} has an open dimension, and nothing decodes it")
     used = {weight for op in graph.ops for weight in op.weights.values()}
     for name in sorted(set(graph.weights) - used):
         raise ModelError(f"weight {name!r} is used by no op")
-    read = {name for op in graph.ops for name in op.inputs}
     for name in sorted(made - read - set(graph.outputs)):
         raise ModelError(f"op {name}: nobody reads its output")

@@ -26,6 +26,10 @@ class ModelError(EdgeflowError):
     exit_code = 3
 
 
+class InputError(ModelError):
+    """One input that no node can answer: the frame ends with it, the next one may be well."""
+
+
 class BrokerError(EdgeflowError):
     """No broker, or it does not let us in."""
 

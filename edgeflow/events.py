@@ -199,6 +199,8 @@ class SegmentFailed(Struct, frozen=True, tag=True):
 
     job: int
     text: str
+    code: str = "failed"
+    """or malformed, where no node could answer this input"""
 
 
 # --- events: the user -----------------------------------------------------------------------------

@@ -11,8 +11,8 @@ anything else does not load (`edgeflow.check`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,23 +30,45 @@ ELEMENTWISE = frozenset(
      "reciprocal", "relu", "sigmoid", "silu", "sqrt", "sub", "tanh"]
 )  # fmt: skip
 """Kinds that map one tensor to another of its shape, element by element, at the price of memory."""
+OPEN_MAX = 32 << 20
+"""The most an open dimension may be, and so bytes of an encoded picture: a PNG of 12 megapixels, a
+JPEG of 60. More would let one frame fill the queues of a small node."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """Name, dtype and shape of a tensor; a dimension is an integer or a named symbol."""
+    """Name, dtype and shape of a tensor; a dimension is an integer, or open: a named symbol that
+    each frame fills with a number of its own."""
 
     name: str
     dtype: str
     shape: tuple[int | str, ...]
+    expected: int = 1
+    """What an open dimension counts as where costs are reckoned; `Graph.tensors` knows it."""
+
+    @property
+    def is_open(self) -> bool:
+        """Has it an open dimension?"""
+        return any(isinstance(dim, str) for dim in self.shape)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the tensor; a symbol counts as 1."""
+        """Bytes of the tensor; of one with an open dimension, as expected."""
         count = 1
         for dim in self.shape:
-            count *= dim if isinstance(dim, int) else 1
+            count *= dim if isinstance(dim, int) else self.expected
         return count * np.dtype(self.dtype).itemsize
+
+    def admits(self, dtype: str, shape: Sequence[int]) -> bool:
+        """Is a tensor of this dtype and shape one of the contract?"""
+        return (
+            dtype == self.dtype
+            and len(shape) == len(self.shape)
+            and all(
+                size == dim or (isinstance(dim, str) and 0 < size <= OPEN_MAX)
+                for dim, size in zip(self.shape, shape, strict=True)
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +133,16 @@ class Graph:
         """The contract of every input and of every op's output, by name."""
         found = {contract.name: contract for contract in self.inputs}
         found.update((op.name, op.output) for op in self.ops)
+        for op in self.ops:
+            if op.kind == "decode":
+                (name,), size = op.inputs, op.attrs["bytes_expected"]
+                assert isinstance(size, int)
+                found[name] = replace(found[name], expected=max(size, found[name].expected))
         return found
+
+    @cached_property
+    def _pictures(self) -> frozenset[str]:
+        return frozenset(op.name for op in self.ops if op.kind == "decode")
 
     @cached_property
     def consumers(self) -> dict[str, tuple[str, ...]]:
@@ -140,10 +171,15 @@ class Graph:
         )
 
     def _joins(self, op: Op) -> bool:
-        """Is it an elementwise op and the only reader of a tensor that is no output?"""
+        """Is it an elementwise op and the only reader of a tensor that is no output?
+
+        None joins `decode`: its small picture, before it becomes floats, stays a place to cut.
+        """
         if op.kind not in ELEMENTWISE or len(op.inputs) != 1:
             return False
         (source,) = op.inputs
+        if source in self._pictures:
+            return False
         alone = len(self.consumers[source]) == 1 and source not in self.outputs
         return alone and self.tensors[source].shape == op.output.shape
 

@@ -11,12 +11,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from edgeflow.graph import Contract, Graph
+from edgeflow.graph import OPEN_MAX, Contract, Graph
 from edgeflow.messages import TensorHead
 
 
 def heads(graph: Graph, names: Iterable[str]) -> tuple[TensorHead, ...]:
-    """Headers of these tensors by contract; a symbol stands as 0 until the shell knows better."""
+    """Headers of these tensors by contract: of what ops make, where no dimension is open."""
     return tuple(_head(graph.tensors[name]) for name in names)
 
 
@@ -40,20 +40,23 @@ def mismatch(
         return f"missing: {', '.join(absent)}"
     for name, head in given.items():
         contract = wanted[name]
-        fits = len(head.shape) == len(contract.shape) and all(
-            dim == size or isinstance(dim, str)
-            for dim, size in zip(contract.shape, head.shape, strict=True)
-        )
-        if head.dtype != contract.dtype or not fits:
-            shape, want = "x".join(map(str, head.shape)), "x".join(map(str, contract.shape))
-            return f"{name} is {head.dtype} {shape}, wanted is {contract.dtype} {want}"
+        if not contract.admits(head.dtype, head.shape):
+            shape = "x".join(map(str, head.shape))
+            return f"{name} is {head.dtype} {shape}, wanted is {_wanted(contract)}"
     return ""
+
+
+def _wanted(contract: Contract) -> str:
+    bounds = "".join(
+        f", {dim} of 1 to {OPEN_MAX}" for dim in contract.shape if isinstance(dim, str)
+    )
+    return f"{contract.dtype} {'x'.join(map(str, contract.shape))}{bounds}"
 
 
 @lru_cache(maxsize=4096)
 def _head(contract: Contract) -> TensorHead:
-    shape = tuple(dim if isinstance(dim, int) else 0 for dim in contract.shape)
-    return TensorHead(contract.name, contract.dtype, shape)
+    assert not contract.is_open, contract
+    return TensorHead(contract.name, contract.dtype, tuple(map(int, contract.shape)))
 
 
 @lru_cache(maxsize=64)

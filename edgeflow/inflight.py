@@ -4,7 +4,7 @@
        |           ^ |                                          | refusal, peer lost,
      overload      | deadline                                   | time-out: next attempt
        v           | v                                          v
-     Error         | Error <────────── deadline, 3 attempts ────'
+     Error         | Error <── deadline, 3 attempts, bad input ─'
                    '─────────── not held: no attempt ───────────'
 
 The source keeps the input until the outcome, alone retries and alone removes duplicates. Its clock
@@ -185,6 +185,8 @@ class Inflight:
         frame = self.frames.get(message.frame)
         if frame is None or not frame.flying or message.attempt != frame.sent:
             return []
+        if message.code == "malformed":  # the input is to blame, so no other try would help
+            return self._end(frame, message.code, message.text, now_s)
         if message.code == "peer-lost":
             self.broken[frame.attempts[message.attempt]] = now_s + BROKEN_S
         return self._retry(frame, message.code, message.text, now_s)

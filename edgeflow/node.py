@@ -102,7 +102,7 @@ class NodeCore:
             SegmentUnbuildable: self._on_unbuildable,
             SegmentDone: self._on_done,
             SegmentFailed: lambda event, now_s: self.parts.stage.on_failed(
-                event.job, event.text, now_s
+                event.job, event.text, now_s, event.code
             ),
             Submitted: self._on_submitted,
             Wanted: self.control.on_wanted,

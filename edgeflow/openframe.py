@@ -52,7 +52,7 @@ def attempt_at(
 ) -> Frame:
     """The header under which these inputs of a frame leave for the attempt `frame.sent`."""
     plan = held.plan
-    assert frame.graph is not None
+    given = {head.name: head for head in frame.tensors}
     return Frame(
         plan.deployment,
         plan.id,
@@ -63,7 +63,7 @@ def attempt_at(
         frame.id,
         frame.sent,
         frame.deadline_s - now_s,
-        heads(frame.graph, names),
+        tuple(given[name] for name in names),
     )
 
 

@@ -4,9 +4,11 @@
 
 Rules that hold for all: an op has one output; every tensor is contiguous; inputs and weights have
 the output's dtype, but for `cast`. A constant operand of a binary op is the weight or the attribute
-`left` or `right`, after the side on which it stands. Axes count from 0.
+`left` or `right`, after the side on which it stands. Axes count from 0. Only `decode` reads an open
+dimension: the bytes of a JPEG or PNG, which it makes a picture as `edgeflow.picture` does.
 
-Invariant: OPSET rises when a kind changes its meaning or goes; a manifest says which it needs.
+Invariant: OPSET rises when a kind comes, goes or changes its meaning; a manifest names the lowest
+one that has all its kinds.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from edgeflow import shapes
+from edgeflow.attributes import fits
 from edgeflow.graph import Attribute, Contract, Graph, Layer, Op
 from edgeflow.shapes import Shape
 
-OPSET = 1
+OPSET = 2
 DTYPES = frozenset(
     ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool"]
 )
@@ -35,6 +38,8 @@ class Kind:
     arity: tuple[int, int] = (1, 1)
     flops: float = 0.0
     """For each element of the output; convolutions and products count for themselves."""
+    since: int = 1
+    """The first op set that has it."""
 
 
 def _attrs(text: str) -> dict[str, str]:
@@ -121,54 +126,30 @@ KINDS: Mapping[str, Kind] = {
     "pad": Kind(shapes.pad, _attrs("before:ints after:ints mode:str value:number")),
     "channel_shuffle": Kind(shapes.grouped, _attrs("groups:int")),
     "pixel_shuffle": Kind(shapes.pixel_shuffle, _attrs("factor:int")),
+    "decode": Kind(
+        shapes.decoded,
+        _attrs("height:int width:int crop:float filter:str layout:str bytes_expected:int"),
+        since=2,
+    ),
 }
 
 _CHOICES: Mapping[tuple[str, str], frozenset[str]] = {
     ("cast", "dtype"): DTYPES,
     ("gelu", "approximate"): frozenset({"none", "tanh"}),
     ("pad", "mode"): frozenset({"constant", "reflect", "replicate"}),
+    ("decode", "filter"): frozenset({"nearest", "bilinear", "bicubic", "lanczos"}),
+    ("decode", "layout"): frozenset({"NHWC", "NCHW"}),
 }
 _ANY_DTYPE = frozenset({"identity", "cast", "concat", "reshape", "expand", "permute", "slice"})
-_ANY_NUMBER = _ANY_DTYPE | {
-    "add",
-    "sub",
-    "mul",
-    "maximum",
-    "minimum",
-    "clamp",
-    "pad",
-    "sum",
-    "amax",
-}
+_ANY_NUMBER = _ANY_DTYPE.union(
+    ["add", "sub", "mul", "maximum", "minimum", "clamp", "pad", "sum", "amax"]
+)
 """Kinds that take integers too. All others are for floats."""
+DECODE_FLOPS, RESIZE_FLOPS = 100.0, (160.0, 180.0)
+"""Integer operations, about: a pixel of a JPEG; of it, and of the result, where sizes differ."""
+PIXELS_A_BYTE = 2.8
+"""Of a JPEG of quality 90: photographs of 224 to 640 pixels a side."""
 _RANK4_ONLY = frozenset({"local_response_norm", "channel_shuffle"})
-
-
-def _is_whole(value: object) -> bool:
-    return type(value) is int and -(1 << 62) < value < 1 << 62
-
-
-def _is_real(value: object) -> bool:
-    return type(value) is float and math.isfinite(value)
-
-
-def _fits(value: object, kind: str) -> bool:
-    """Is `value` of the schema type `kind`?"""
-    match kind:
-        case "int":
-            return _is_whole(value)
-        case "float":
-            return _is_real(value)
-        case "number":
-            return _is_whole(value) or _is_real(value)
-        case "bool":
-            return type(value) is bool
-        case "str":
-            return type(value) is str
-    count = kind.lstrip("intsfloa")
-    single = _is_whole if kind.startswith("ints") else _is_real
-    fits = isinstance(value, tuple) and all(map(single, value))
-    return fits and (not count or len(value) == int(count))  # type: ignore[arg-type]
 
 
 def _check_names(found: Iterable[str], schema: Iterable[str], what: str) -> None:
@@ -189,13 +170,18 @@ def check_schema(op: Op) -> None:
     _check_names(op.weights, kind.weights, "weight")
     types = {name.rstrip("?"): schema for name, schema in kind.attrs.items()}
     for name, value in op.attrs.items():
-        if not _fits(value, types[name]):
+        if not fits(value, types[name]):
             raise ValueError(f"attribute {name} = {value!r} is not {types[name]}")
         if value not in _CHOICES.get((op.kind, name), {value}):
             raise ValueError(f"attribute {name} = {value!r} is none of its choices")
     low, high = kind.arity
     if not low <= len(op.inputs) <= high:
         raise ValueError(f"{len(op.inputs)} inputs, not {low} to {high}")
+
+
+def opset_of(ops: Iterable[Op]) -> int:
+    """The lowest op set that has all of these ops, whose kinds are known."""
+    return max((KINDS[op.kind].since for op in ops), default=1)
 
 
 def infer(
@@ -205,6 +191,11 @@ def infer(
     weights: Mapping[str, Contract],
 ) -> tuple[str, Shape]:
     """dtype and shape of the output, given a checked schema; ValueError where it does not fit."""
+    if kind == "decode":
+        (given,) = inputs
+        if given.dtype != "uint8" or len(given.shape) != 1 or not given.is_open:
+            raise ValueError(f"{given.name} is no uint8 of one open dimension")
+        return given.dtype, KINDS[kind].infer(attrs, (), {})
     known = [_whole_shape(contract) for contract in inputs]
     constants = {role: _whole_shape(contract) for role, contract in weights.items()}
     if kind in _RANK4_ONLY and len(known[0]) != 4:
@@ -259,6 +250,8 @@ def op_flops(op: Op, graph: Graph) -> float:
             return float(out * int(kernel[0]) * int(kernel[1]))
         case "adaptive_avg_pool2d" | "adaptive_max_pool2d" | "mean" | "sum" | "amax":
             return float(_elements(inputs[0]))
+        case "decode":
+            return _decode_flops(op, graph)
     return out * KINDS[op.kind].flops
 
 
@@ -271,6 +264,15 @@ def _inner(op: Op, graph: Graph) -> int:
     return dim
 
 
+def _decode_flops(op: Op, graph: Graph) -> float:
+    """By the pixels that a file of the expected length has, and those of the result."""
+    kept = _elements(op.output) / 3
+    coded = max(kept, graph.tensors[op.inputs[0]].nbytes * PIXELS_A_BYTE)
+    is_resized = op.attrs["crop"] != 1 or coded > 1.5 * kept
+    resized = RESIZE_FLOPS[0] * coded + RESIZE_FLOPS[1] * kept
+    return DECODE_FLOPS * coded + is_resized * resized
+
+
 def op_bytes(op: Op, graph: Graph) -> int:
     """Bytes that one run reads and writes: inputs, weights, output, each once."""
     read = sum(graph.tensors[name].nbytes for name in op.inputs)
@@ -279,12 +281,13 @@ def op_bytes(op: Op, graph: Graph) -> int:
 
 
 def op_class(op: Op, graph: Graph) -> str:
-    """Which rate of a node bounds it: conv, depthwise, matmul or memory."""
+    """Which rate of a node bounds it: conv, depthwise, matmul, decode or memory."""
     if op.kind in ("conv2d", "conv_transpose2d"):
         groups = op.attrs["groups"]
         channels = graph.tensors[op.inputs[0]].shape[1]
         return "depthwise" if groups == channels and channels != 1 else "conv"
-    return "matmul" if op.kind in ("linear", "matmul") else "memory"
+    classes = {"linear": "matmul", "matmul": "matmul", "decode": "decode"}
+    return classes.get(op.kind, "memory")
 
 
 def layer_flops(layer: Layer, graph: Graph) -> float:

@@ -3,7 +3,8 @@
     file ─▶ upright RGB ─▶ centred box of the target's aspect ─▶ resized ─▶ uint8 array
 
 Arithmetic (to float, mean, deviation) is no part of this: it belongs into the graph, so that the
-small uint8 picture can cross the first wire.
+small uint8 picture can cross the first wire. A model that begins with the op `decode` takes the
+file's bytes as they are (`edgeflow.encoded`), and does the same to them, wherever it runs.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -18,9 +21,22 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
-from edgeflow.errors import ModelError, UsageError
-from edgeflow.graph import Graph
+from edgeflow.errors import InputError, ModelError, UsageError
+from edgeflow.graph import OPEN_MAX, Array, Graph
+
+PIXELS_MAX = 1 << 26
+"""Of a picture that a node decodes: 67 megapixels are 200 MB as RGB, more than small boards have to
+spare. Every camera that fits into a hand stays below it."""
+FORMATS: Mapping[bytes, type[ImageFile]] = {
+    b"\xff\xd8\xff": JpegImageFile,
+    b"\x89PNG\r\n\x1a\n": PngImageFile,
+}
+"""What a node decodes, by its first bytes: what cameras deliver, read by the two readers that are
+tried most. Pillow knows dozens more, and each would be open to strangers' bytes."""
 
 _Side = Annotated[int, Meta(ge=1, le=16384)]
 
@@ -64,7 +80,7 @@ def read_picture(path: str | os.PathLike[str], recipe: Recipe) -> NDArray[np.uin
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
-                return _tensor(picture, recipe)
+                return _fit(picture, recipe)
     except UnidentifiedImageError:
         raise UsageError(f"{path} is no picture that Pillow can read (JPEG, PNG, …)") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -76,13 +92,59 @@ def read_picture(path: str | os.PathLike[str], recipe: Recipe) -> NDArray[np.uin
         raise UsageError(f"{path} is a damaged picture: {error}") from None
 
 
+def read_encoded(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """The bytes of a JPEG or PNG file, (bytes,) uint8, as they are.
+
+    UsageError where the file is missing, of another format or too long.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(OPEN_MAX + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read the picture {path}: {error.strerror}") from None
+    if len(data) > OPEN_MAX:
+        raise UsageError(
+            f"{path} is longer than {OPEN_MAX >> 20} MiB; scale the picture down first"
+        )
+    if not any(map(data.startswith, FORMATS)):
+        raise UsageError(f"{path} is neither JPEG nor PNG, all that an encoded input may be")
+    return np.frombuffer(data, np.uint8)
+
+
+def decode(encoded: Array, recipe: Recipe) -> NDArray[np.uint8]:
+    """What `read_picture` makes of the file with these bytes, (bytes,) uint8, bit for bit.
+
+    InputError where they are no JPEG or PNG, damaged, or of more than PIXELS_MAX pixels.
+    """
+    data = encoded.tobytes()
+    reader = next((FORMATS[start] for start in FORMATS if data.startswith(start)), None)
+    if reader is None:
+        raise InputError("the input is neither a JPEG nor a PNG picture")
+    try:
+        with reader(BytesIO(data)) as picture:
+            pixels = picture.width * picture.height
+            if pixels <= PIXELS_MAX:
+                return _fit(picture, recipe)
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's readers raise whatever they run into
+        raise InputError(f"the picture is damaged or truncated: {error}"[:300]) from None
+    raise InputError(f"the picture has {pixels} pixels, more than {PIXELS_MAX}: scale it down")
+
+
+def is_encoded(graph: Graph) -> bool:
+    """Does the graph take its picture as the bytes of a file? ModelError where it takes none."""
+    name = recipe_of(graph).input
+    return name in graph.tensors and graph.tensors[name].is_open
+
+
 def inputs_of(graph: Graph, path: str | os.PathLike[str]) -> dict[str, NDArray[np.uint8]]:
-    """The graph's input by name, out of a picture file."""
+    """The graph's input by name, out of a picture file: fitted, or as it is where encoded."""
     recipe = recipe_of(graph)
-    return {recipe.input: read_picture(path, recipe)}
+    return {recipe.input: read_encoded(path) if is_encoded(graph) else read_picture(path, recipe)}
 
 
-def _tensor(picture: Image.Image, recipe: Recipe) -> NDArray[np.uint8]:
+def _fit(picture: Image.Image, recipe: Recipe) -> NDArray[np.uint8]:
     upright = ImageOps.exif_transpose(picture).convert("RGB")
     scale = min(upright.width / recipe.width, upright.height / recipe.height) * recipe.crop
     width, height = scale * recipe.width, scale * recipe.height
@@ -92,5 +154,5 @@ def _tensor(picture: Image.Image, recipe: Recipe) -> NDArray[np.uint8]:
         Image.Resampling[recipe.filter.upper()],
         box=(left, top, left + width, top + height),
     )
-    array = np.asarray(small, dtype=np.uint8)[None]
+    array = np.array(small, dtype=np.uint8)[None]
     return np.ascontiguousarray(array.transpose(0, 3, 1, 2) if recipe.layout == "NCHW" else array)

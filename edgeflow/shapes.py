@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
+from edgeflow.graph import OPEN_MAX
+
 Shape = tuple[int, ...]
 Attrs = Mapping[str, Any]
 Infer = Callable[[Attrs, Sequence[Shape], Mapping[str, Shape]], Shape]
@@ -252,6 +254,15 @@ def pad(attrs: Attrs, inputs: Sequence[Shape], weights: Mapping[str, Shape]) -> 
         reach = zip(shape, before, after, strict=True)
         _need(all(max(b, a) < dim for dim, b, a in reach), f"{shape} is too small to reflect")
     return tuple(dim + a + b for dim, a, b in zip(shape, before, after, strict=True))
+
+
+def decoded(attrs: Attrs, inputs: Sequence[Shape], weights: Mapping[str, Shape]) -> Shape:
+    """One RGB picture of the wanted size, whatever the size of the encoded one."""
+    height, width = attrs["height"], attrs["width"]
+    _need(1 <= min(height, width) <= max(height, width) <= 16384, f"{height} by {width} pixels")
+    _need(0 < attrs["crop"] <= 1, f"crop {attrs['crop']} is not above 0 and at most 1")
+    _need(1 <= attrs["bytes_expected"] <= OPEN_MAX, f"{attrs['bytes_expected']} bytes expected")
+    return (1, 3, height, width) if attrs["layout"] == "NCHW" else (1, height, width, 3)
 
 
 def pixel_shuffle(attrs: Attrs, inputs: Sequence[Shape], weights: Mapping[str, Shape]) -> Shape:

@@ -164,13 +164,13 @@ class Stage:
                 effects += self._send(work, frame.source, result, event.bundle, linked)
         return effects + self._forget(work) + self.next(now_s)
 
-    def on_failed(self, job: int, text: str, now_s: float) -> list[Effect]:
+    def on_failed(self, job: int, text: str, now_s: float, code: str = "failed") -> list[Effect]:
         """The executor raised: the source decides what to do."""
         work = self.running
         if work is None or job != self.job:
             return []
         self.running = None
-        failed = self._signal(work.frame, "failed", f"{self.me}: {text}"[:2000])
+        failed = self._signal(work.frame, code, f"{self.me}: {text}"[:2000])
         return [failed, *self._forget(work), *self.next(now_s)]
 
     def tick(self, now_s: float) -> list[Effect]:

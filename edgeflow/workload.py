@@ -25,9 +25,9 @@ from edgeflow.ops import op_bytes, op_class, op_flops
 
 Seconds = NDArray[np.float64]
 
-CLASSES = ("conv", "depthwise", "matmul", "memory", "window")
+CLASSES = ("conv", "depthwise", "matmul", "memory", "window", "decode")
 """Op classes, each with its own rate of FLOPs; `memory` ops are paid in bytes alone."""
-OVERHEADS = (8.0, 16.0, 3.0, 1.0, 3.0)
+OVERHEADS = (8.0, 16.0, 3.0, 1.0, 3.0, 22.0)
 """Overheads that one op of each class costs before it computes: a convolution is prepared, packed
 and dispatched. Medians of small layers of seven networks, torch 2.13 on x86: 30 µs and 75 µs for
 plain and depthwise convolutions where an elementwise op takes 3.7 µs."""
@@ -36,6 +36,9 @@ WINDOW = {"max_pool2d": 4.0, "avg_pool2d": 1.0, "local_response_norm": 1.0}
 WINDOW_SHARE = 1 / 80
 """Their rate as a share of the convolutions', which use whole vector units: torch 2.13 on x86 with
 AVX-512, 1.1 of 83 GFLOP/s. A guess elsewhere; it matters to networks with large pooling layers."""
+DECODE_FLOPS = 80_000.0
+"""Operations of `decode` in the time of one overhead: both are up to one thread of the processor,
+whatever its vector units or a GPU can. Pillow 13 on x86: 220 megapixels a second, 80 resized."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,7 @@ class Workload:
                 rates.matmul_flops_per_s,
                 math.inf,
                 rates.conv_flops_per_s * WINDOW_SHARE,
+                DECODE_FLOPS / max(rates.op_overhead_s, 1e-9),
             ]
         )
         busy = np.maximum(

@@ -51,7 +51,7 @@ ROOMS = {
         " timings holding headers openframe tally inflight stage boards survey lead relay whatif",
     ),
     "mind": Room(3, True, "parts duties upkeep control node snapshot questions sim"),
-    "engines": Room(3, False, "modelfile exporter executors audit picture"),
+    "engines": Room(3, False, "modelfile exporter executors audit picture encoded"),
     "io": Room(4, False, "io"),
     "faces": Room(5, False, "__init__ __main__ service flow driver result api cli demo bench lab"),
 }

@@ -30,7 +30,7 @@ import edgeflow
 from edgeflow.api import Flow
 from edgeflow.demo.fleet import Fleet
 from edgeflow.graph import Array, Contract, Graph, Op
-from edgeflow.ops import OPSET
+from edgeflow.ops import opset_of
 
 RATIO_MAX = 1.5
 """What a relay node may cost of the bare way."""
@@ -89,7 +89,8 @@ def relay_graph(tensor: Array) -> Graph:
     """A model that gives back what it gets."""
     output = Contract("out", "float32", tensor.shape)
     op = Op("out", "identity", ("x",), {}, {}, output)
-    return Graph("hop", OPSET, (Contract("x", "float32", tensor.shape),), ("out",), (op,), {})
+    given = Contract("x", "float32", tensor.shape)
+    return Graph("hop", opset_of([op]), (given,), ("out",), (op,), {})
 
 
 def through_edgeflow(flow: Flow, name: str, tensor: Array) -> float:

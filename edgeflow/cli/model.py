@@ -16,8 +16,9 @@ from rich.table import Table
 
 from edgeflow import audit, manifest, modelfile, ops, picture
 from edgeflow.cli import screen
+from edgeflow.encoded import mean_bytes, with_decode
 from edgeflow.errors import ModelError, UsageError
-from edgeflow.graph import Array, Graph, Layer
+from edgeflow.graph import Array, Contract, Graph, Layer
 
 EXPORT_HELP = """Make a model file out of a torch module.
 
@@ -26,9 +27,25 @@ returns a torch.nn.Module. Inputs, recipe and labels come from its card, if it h
 
   edgeflow export net.py:make -o net.safetensors --arg classes=10 --input image=uint8:1x3x224x224
   edgeflow export edgeflow.exporter.zoo:efficientnet_lite0 -o lite0.safetensors --arg size=448
+
+With --encoded the model takes JPEG and PNG files as they are, and decodes them itself. A plan may
+then ship the file, a tenth of its pixels, and decode where it computes.
 """
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A file of `edgeflow export`.")]
+RecipeFields = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipe", help="How a picture becomes the input: input=, height=, width=, crop= …"
+    ),
+]
+Encoded = Annotated[
+    bool, typer.Option("--encoded", help="Take pictures as JPEG or PNG files, and decode them.")
+]
+Photo = Annotated[
+    list[Path] | None,
+    typer.Option(help="A picture as frames will be, for --encoded: how long is one? Repeatable."),
+]
 Threads = Annotated[int, typer.Option(min=1, help="Bits are equal at one number of threads only.")]
 
 
@@ -55,10 +72,9 @@ def export(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Default: the file's name.")] = None,
     labels: Annotated[Path | None, typer.Option(help="A text file, one label a line.")] = None,
-    recipe: Annotated[
-        list[str] | None,
-        typer.Option(help="How a picture becomes the input: input=, height=, width=, crop= …"),
-    ] = None,
+    recipe: RecipeFields = None,
+    encoded: Encoded = False,
+    photo: Photo = None,
     as_json: screen.Json = False,
 ) -> None:
     """Make a model file; see EXPORT_HELP."""
@@ -72,6 +88,8 @@ def export(
     graph = exporter.export(
         module, examples, name=name or output.stem, recipe=fields, labels=_labels(labels)
     )
+    if encoded or photo:
+        graph = with_decode(graph, mean_bytes(photo) if photo else None)
     digest = modelfile.save(graph, output)
     size = output.stat().st_size
     if as_json:
@@ -95,7 +113,7 @@ def show(model: Model, as_json: screen.Json = False) -> None:
     for at, column in enumerate(table.columns):
         column.no_wrap = True
         column.justify = "right" if at > 3 else "left"
-    for contract in graph.inputs:
+    for contract in (graph.tensors[each.name] for each in graph.inputs):
         shape = f"{contract.dtype} {_shape(contract.shape)}"
         table.add_row("", contract.name, "input", shape, "", "", f"{contract.nbytes / 1e3:.1f}")
     for row in rows:
@@ -219,8 +237,8 @@ def _summary(graph: Graph, digest: str) -> dict[str, Any]:
         "name": graph.name,
         "model": digest,
         "opset": graph.opset,
-        "inputs": [asdict(contract) for contract in graph.inputs],
-        "outputs": [asdict(graph.tensors[name]) for name in graph.outputs],
+        "inputs": [_tensor(contract) for contract in graph.inputs],
+        "outputs": [_tensor(graph.tensors[name]) for name in graph.outputs],
         "weights_bytes": sum(weight.nbytes for weight in graph.weights.values()),
         "flops": sum(ops.layer_flops(layer, graph) for layer in graph.layers),
         "cuts": [
@@ -229,6 +247,10 @@ def _summary(graph: Graph, digest: str) -> dict[str, Any]:
         "recipe": dict(graph.recipe),
         "labels": len(graph.labels),
     }
+
+
+def _tensor(contract: Contract) -> dict[str, Any]:
+    return {"name": contract.name, "dtype": contract.dtype, "shape": list(contract.shape)}
 
 
 def _row(graph: Graph, position: int, layer: Layer) -> dict[str, Any]:

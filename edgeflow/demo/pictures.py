@@ -10,11 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from edgeflow.encoded import jpeg
 from edgeflow.errors import UsageError
 from edgeflow.graph import Array, Graph
-from edgeflow.picture import inputs_of
+from edgeflow.picture import inputs_of, is_encoded, read_picture, recipe_of
 
 FILES = (
     ("chelsea.png", "skimage", "data", "Egyptian cat"),
@@ -49,12 +51,21 @@ def find(name: str, package: str, folder: str) -> Path:
 
 
 def read_all(graph: Graph) -> tuple[Photograph, ...]:
-    """Every photograph, fitted to the model's input."""
+    """Every photograph, fitted to the model's input; for a model that decodes, as a JPEG of that
+    size: what a camera delivers that was told which pictures the model takes."""
     paths = [find(name, package, folder) for name, package, folder, _ in FILES]
     return tuple(
-        Photograph(name, path, right, inputs_of(graph, path))
+        Photograph(name, path, right, _inputs(graph, path))
         for path, (name, _, _, right) in zip(paths, FILES, strict=True)
     )
+
+
+def _inputs(graph: Graph, path: Path) -> dict[str, NDArray[np.uint8]]:
+    if not is_encoded(graph):
+        return inputs_of(graph, path)
+    recipe = recipe_of(graph)
+    rows = read_picture(path, replace(recipe, layout="NHWC"))
+    return {recipe.input: jpeg(rows[0])}
 
 
 def best_label(graph: Graph, output: Array) -> tuple[str, float]:

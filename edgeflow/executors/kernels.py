@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its common name
 
+from edgeflow import picture
+from edgeflow.encoded import recipe_in
 from edgeflow.graph import Op
 
 Kernel = Callable[..., Tensor]
@@ -203,6 +205,12 @@ MAKERS.update({kind: _simple(function) for kind, function in _SIMPLE.items()})
 def _concat(attrs: Mapping[str, Any], weights: Weights, scratch: bool) -> Kernel:
     axis = attrs["axis"]
     return lambda *tensors: torch.cat(tensors, axis)
+
+
+@_makes("decode")
+def _decode(attrs: Mapping[str, Any], weights: Weights, scratch: bool) -> Kernel:
+    recipe = recipe_in(attrs)  # Pillow runs on the processor, wherever the rest does
+    return lambda x: torch.from_numpy(picture.decode(x.cpu().numpy(), recipe)).to(x.device)
 
 
 @_makes("pad")

@@ -181,7 +181,7 @@ class TorchSegment:
         array = inputs.get(contract.name)
         if array is None:
             raise ModelError(f"input {contract.name} is missing")
-        if array.dtype != contract.dtype or array.shape != contract.shape:
+        if not contract.admits(array.dtype.name, array.shape):
             raise ModelError(
                 f"input {contract.name} is {array.dtype.name} {array.shape}, "
                 f"the model takes {contract.dtype} {contract.shape}"

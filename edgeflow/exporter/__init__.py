@@ -14,6 +14,7 @@ import torch
 from torch.export import ExportedProgram
 
 from edgeflow.check import check
+from edgeflow.encoded import with_decode
 from edgeflow.errors import ModelError
 from edgeflow.exporter import elements, layers, moves
 from edgeflow.exporter.convert import CONVERTERS, call_of, dtype_name
@@ -39,12 +40,14 @@ def export(
     name: str,
     recipe: Mapping[str, Any] | None = None,
     labels: Sequence[str] | None = None,
+    encoded: bool | int = False,
 ) -> Graph:
     """The module as a Graph for inputs of exactly these shapes and dtypes.
 
     A mapping names the inputs, in the order of `forward`; else they are called as `forward` calls
     them. What is not given comes from the module's `Card`, where it has one. ModelError where an op
-    is outside the set: with its name and place in the module tree.
+    is outside the set: with its name and place in the module tree. `encoded`: the recipe's picture
+    comes as the bytes of a JPEG or PNG; a number says how many to expect.
     """
     card = card_of(module) or Card({})
     example_inputs = card.inputs if example_inputs is None else example_inputs
@@ -63,7 +66,9 @@ def export(
     done = clean_up(Program(conversion.builder.steps, outputs))
     graph = finish(name, conversion.builder.inputs, done.steps, done.outputs, recipe, labels)
     check(graph)
-    return graph
+    if encoded is False:
+        return graph
+    return with_decode(graph, None if encoded is True else encoded)
 
 
 def _target_name(node: torch.fx.Node) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from edgeflow.errors import ModelError
 from edgeflow.graph import Array, Attribute, Contract, Graph, Op, Weight
 from edgeflow.modelfile import array_sha256
-from edgeflow.ops import OPSET, infer
+from edgeflow.ops import infer, opset_of
 
 
 @dataclass
@@ -112,7 +112,7 @@ def finish(
         ops.append(Op(step.name, step.kind, step.inputs, roles, step.attrs, step.output))
     return Graph(
         name=name,
-        opset=OPSET,
+        opset=opset_of(ops),
         inputs=tuple(inputs),
         outputs=outputs,
         ops=tuple(ops),

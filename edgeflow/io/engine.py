@@ -16,7 +16,8 @@ from threading import Lock
 import numpy as np
 
 from edgeflow.config import NodeConfig
-from edgeflow.errors import EdgeflowError
+from edgeflow.encoded import example
+from edgeflow.errors import EdgeflowError, InputError
 from edgeflow.events import (
     BlobsChecked,
     BuildSegment,
@@ -108,7 +109,7 @@ class Engine:
             with self.lock:
                 if effect.key not in self.dropped:
                     self.segments[effect.key] = segment
-                    if seconds * self.factor < SHORT_S:
+                    if seconds * self.factor < SHORT_S and not _is_open(graph, segment):
                         self.short.add(effect.key)
                 self.dropped.discard(effect.key)
             self.say(SegmentBuilt(effect.key, segment.engine, self._stretched(layers_s)))
@@ -137,6 +138,9 @@ class Engine:
             started_s = time.perf_counter()
             try:
                 made, layers_s = segment.timed(inputs) if is_timed else (segment.run(inputs), ())
+            except InputError as error:
+                self.say(SegmentFailed(effect.job, str(error), "malformed"))
+                return
             except (EdgeflowError, RuntimeError, MemoryError, ValueError) as error:
                 self.say(SegmentFailed(effect.job, f"{type(error).__name__}: {error}"[:1500]))
                 return
@@ -177,6 +181,13 @@ class Engine:
 
 
 def _zeros(graph: Graph, name: str) -> Array:
+    """Zeros, or an encoded picture where the graph decodes one."""
     contract = graph.tensors[name]
-    shape = tuple(dim if isinstance(dim, int) else 1 for dim in contract.shape)
-    return np.zeros(shape, dtype=contract.dtype)
+    if contract.is_open:
+        return example(graph, name)
+    return np.zeros([int(dim) for dim in contract.shape], dtype=contract.dtype)
+
+
+def _is_open(graph: Graph, segment: Segment) -> bool:
+    """May a frame take much longer than the one that was timed?"""
+    return any(graph.tensors[name].is_open for name in segment.inputs)

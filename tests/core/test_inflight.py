@@ -31,7 +31,7 @@ from edgeflow.messages import (
     Result,
     TensorHead,
 )
-from edgeflow.openframe import OpenFrame
+from edgeflow.openframe import OpenFrame, attempt_at
 from edgeflow.placement import parse_placement, split
 from edgeflow.sim.toy import MODEL, TOY
 
@@ -120,6 +120,14 @@ def test_a_frame_is_sent_answered_and_forgotten(source: Source) -> None:
     assert (source.bundles.holders, source.inflight.parked_bytes) == ({}, 0)
 
 
+def test_a_frame_leaves_under_the_heads_it_came_with(source: Source) -> None:
+    """Only they know how long the file of this one is."""
+    assert source.plan is not None
+    head = TensorHead("image", "uint8", (4711,))
+    frame = OpenFrame(1, "job", 1, 4711, 0.0, 9.0, 1, None, (head,))
+    assert attempt_at(frame, source.plan, 1, ("image",), 0.0).tensors == (head,)
+
+
 def test_a_second_result_finds_nothing_to_answer(source: Source) -> None:
     source.submit()
     (sent,) = source.pump()
@@ -173,6 +181,15 @@ def test_three_attempts_are_all(source: Source) -> None:
         source.wait(0.0)
     assert said == ["failed"]
     assert source.bundles.holders == {}
+
+
+def test_an_input_that_no_node_can_answer_is_tried_once(source: Source) -> None:
+    source.submit()
+    (sent,) = source.pump()
+    (told, *_) = source.fail(sent, "malformed")
+    assert isinstance(told, Deliver)
+    assert (told.code, told.text, told.attempts) == ("malformed", "it broke", 1)
+    assert source.pump() == []
 
 
 def test_a_late_refusal_does_not_end_the_attempt_after_it(source: Source) -> None:

@@ -234,3 +234,12 @@ def test_an_answer_of_an_old_job_changes_nothing(worker: Worker) -> None:
     worker.take_whole(1)
     assert worker.stage.on_failed(99, "late", worker.now_s) == []
     assert worker.stage.running is not None
+
+
+def test_an_input_that_no_node_can_answer_is_told_as_such(worker: Worker) -> None:
+    worker.take_whole(1)
+    job = worker.stage.job
+    effects = worker.stage.on_failed(job, "no picture", worker.now_s, "malformed")
+    (failure,) = [each.message for each in effects if isinstance(each, SendSignal)]
+    assert isinstance(failure, Failure)
+    assert (failure.code, failure.text) == ("malformed", "edge-1: no picture")

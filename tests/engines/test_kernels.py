@@ -125,7 +125,9 @@ def segment(graph: Graph) -> TorchSegment:
 
 def test_every_kind_has_a_kernel_and_a_case() -> None:
     assert set(MAKERS) == set(KINDS)
-    assert {case[0] for case in CASES} == set(KINDS)
+    assert {case[0] for case in CASES} == set(KINDS) - {"decode"}, (
+        "decode: tests/engines/test_decode"
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
