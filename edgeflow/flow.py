@@ -32,7 +32,8 @@ ANSWER_S = 5.0
 POLL_S = 0.05
 """How often a wait looks again."""
 
-Inputs = Array | Mapping[str, Array] | Sequence[Array]
+Inputs = Array | bytes | Mapping[str, Array] | Sequence[Array]
+"""`bytes` are a JPEG or PNG file, for a model that decodes."""
 
 
 @dataclass(slots=True)
@@ -272,6 +273,8 @@ class Flow:
         return only
 
     def _named(self, inputs: Inputs, deployment: str) -> dict[str, Array]:
+        if isinstance(inputs, bytes):
+            inputs = np.frombuffer(inputs, np.uint8)
         if isinstance(inputs, Mapping):
             return {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)

@@ -21,12 +21,13 @@ from edgeflow.cli.options import DEFAULT_BROKER, Broker, Cluster, Insecure, Key
 from edgeflow.cli.screen import Json
 from edgeflow.errors import FrameError
 from edgeflow.graph import Array, Graph
-from edgeflow.picture import read_picture, recipe_of
+from edgeflow.picture import inputs_of
 
 HELP = """Ask a deployment about pictures.
 
 Each picture is fitted to the model's input as the model's recipe says, handed to the deployment's
-source, and answered by the cluster. A model with labels answers with them.
+source, and answered by the cluster. A model exported with --encoded gets the JPEG or PNG file as it
+is. A model with labels answers with them.
 
   edgeflow infer cat.jpg dog.jpg --top 3
 
@@ -95,8 +96,7 @@ def infer(
     with client.joined(broker, cluster, key, insecure) as flow:
         name = client.deployment_named(flow, deployment).name
         graph = modelfile.load(model) if model else client.model_of(flow, name)
-        recipe = recipe_of(graph)
-        inputs = {str(path): {recipe.input: read_picture(path, recipe)} for path in pictures}
+        inputs = {str(path): inputs_of(graph, path) for path in pictures}
         if load.is_wanted:
             drive(flow, name, graph, inputs, load, as_json)
             return
