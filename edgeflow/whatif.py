@@ -170,11 +170,23 @@ def neighbours(graph: Graph, cluster: Cluster, placement: Placement) -> tuple[Ne
         *_moved(costs, placement, nodes),
         *(_best_cut(costs, *pair) for pair in _pairs(cluster, nodes)),
     ]
-    for name, node in cluster.nodes.items():
-        whole = dict.fromkeys(placement, name)
-        if node.rates is not None and whole != placement:
-            found.append(Neighbour(f"undivided, all on {name}", whole, _price_s(costs, whole)))
+    found += _undivided(costs, placement)
     return tuple(each for each in found if math.isfinite(each.latency_s))
+
+
+def _undivided(costs: CostModel, placement: Placement) -> list[Neighbour]:
+    """All layers on each node that computes, the same price in one line."""
+    names: dict[float, list[str]] = {}
+    for name, node in costs.cluster.nodes.items():
+        if node.rates is not None and any(name != other for other in placement.values()):
+            price_s = _price_s(costs, dict.fromkeys(placement, name))
+            names.setdefault(price_s, []).append(name)
+    return [
+        Neighbour(
+            f"undivided, all on {' or '.join(same)}", dict.fromkeys(placement, same[0]), price_s
+        )
+        for price_s, same in names.items()
+    ]
 
 
 def _moved(costs: CostModel, placement: Placement, nodes: Sequence[str]) -> Iterator[Neighbour]:

@@ -1,0 +1,243 @@
+"""`edgeflow plan` as a shell would call it: tables, an object, a page, errors with their code."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edgeflow
+from edgeflow.cli.main import main
+from edgeflow.cli.markup import Markup, element, join
+from edgeflow.io import clusterfile
+from edgeflow.io.settings import read_toml
+from edgeflow.placement import format_placement, parse_placement
+from edgeflow.planning import propose
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+CLUSTER = CONFIGS / "clusters" / "pi-5g.toml"
+VOID = ("meta", "br", "img", "link")
+
+Shell = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    """Runs the command line in this process: exit code, stdout, stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["edgeflow", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network with a thin waist behind its second layer and heavy layers behind that."""
+    pytest.importorskip("torch")
+    import torch
+    from torch import nn
+
+    torch.manual_seed(3)
+    heavy = [nn.Conv2d(256, 256, 3, padding=1) for _ in range(7)]
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=4), nn.Conv2d(8, 8, 3, stride=4), nn.Conv2d(8, 256, 1), *heavy
+    )
+    graph = edgeflow.export(net.eval(), (torch.zeros(1, 3, 256, 256),), name="waist")
+    path = tmp_path_factory.mktemp("models") / "waist.safetensors"
+    edgeflow.save(graph, path)
+    return path
+
+
+def planned(shell: Shell, model: Path, *words: object) -> dict[str, Any]:
+    """The object that --json prints as the last line."""
+    code, out, err = shell("plan", model, "--cluster", CLUSTER, *words, "--json")
+    assert code == 0, err
+    found: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return found
+
+
+def test_the_table_shows_algorithms_side_by_side_and_says_it_is_paper(
+    model: Path, shell: Shell
+) -> None:
+    code, out, _ = shell("plan", model, "--cluster", CLUSTER)
+    assert code == 0
+    assert "on paper: profiles, not measurements" in out
+    assert "raspberry-pi-5 conv_gflops" in out
+    for word in (
+        "latency ms",
+        "backbone kB",
+        "optimal",
+        "planning ms",
+        "device-only",
+        "cloud-only",
+    ):
+        assert word in out
+    assert "edge-only: no edge node can compute waist" in out
+    assert "why this cut: split" in out
+    assert "one layer earlier" in out
+
+
+def test_the_object_holds_plans_that_parse_back_and_add_up(model: Path, shell: Shell) -> None:
+    told = planned(shell, model)
+    graph = edgeflow.load(model)
+    scene = clusterfile.convert(read_toml(CLUSTER), CLUSTER)
+    assert "not measurements" in told["basis"]
+    assert {figure["estimate"] for figure in told["figures"]} == {True, False}
+    assert {"mincut", "device-only", "cloud-only", "brute"} <= {
+        plan["algorithm"] for plan in told["plans"]
+    }
+    for plan in told["plans"]:
+        asked = propose(graph, scene.cluster(), plan["algorithm"])
+        assert parse_placement(graph, plan["placement"]) == asked.placement
+        assert plan["latency_ms"] == pytest.approx(asked.predicted_s * 1e3)
+        parts = [*plan["compute_ms"].values(), *plan["transfer_ms"].values(), plan["way_back_ms"]]
+        assert sum(parts) == pytest.approx(plan["latency_ms"])
+    best = told["plans"][0]
+    assert best["optimal"]
+    assert all(each["latency_ms"] >= best["latency_ms"] for each in told["neighbours"])
+
+
+def test_a_number_that_is_set_counts(model: Path, shell: Shell) -> None:
+    slow = planned(shell, model, "--algorithm", "cloud-only", "--set", "uplink.mbps=1")
+    fast = planned(shell, model, "--algorithm", "cloud-only", "--set", "uplink.mbps=100")
+    assert [plan["algorithm"] for plan in slow["plans"]] == ["cloud-only"]
+    assert slow["plans"][0]["latency_ms"] > 10 * fast["plans"][0]["latency_ms"]
+    assert slow["set"] == ["uplink.mbps=1"]
+
+
+def test_frames_may_enter_elsewhere(model: Path, shell: Shell) -> None:
+    told = planned(shell, model, "--source", "cloud-1")
+    assert told["source"] == "cloud-1"
+    assert told["plans"][0]["transfer_ms"] == {}
+
+
+def test_a_sweep_finds_the_changes_that_brute_force_confirms(model: Path, shell: Shell) -> None:
+    swept = planned(shell, model, "--sweep", "uplink.mbps=0.5:500")["sweep"]
+    graph = edgeflow.load(model)
+    scene = clusterfile.convert(read_toml(CLUSTER), CLUSTER)
+    assert swept["unit"] == "Mbit/s"
+    assert len(swept["points"]) > 30
+    assert swept["changes"]
+    for change in swept["changes"]:
+        for factor, line in ((0.995, change["before"]), (1.005, change["behind"])):
+            there = scene.changed("uplink.mbps", change["value"] * factor).cluster()
+            asked = propose(graph, there, "brute")
+            assert format_placement(graph, asked.placement) == line
+
+
+def test_a_lab_file_is_a_cluster_too(model: Path, shell: Shell) -> None:
+    lab = CONFIGS / "labs" / "two-tier.toml"
+    code, out, err = shell("plan", model, "--cluster", lab)
+    assert (code, "calibrating" in err) == (0, True)
+    assert "this machine's cores at N %, calibrated now" in out
+
+
+class Reader(HTMLParser):
+    """Whether elements close in turn, and what they point to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.pointers: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        self.open += [] if tag in VOID else [tag]
+        self.pointers += [f"{key}={value}" for key, value in attrs if key in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_one_file_that_needs_nothing_from_outside(model: Path, shell: Shell) -> None:
+    page = model.parent / "plan.html"
+    words = ("plan", model, "--cluster", CLUSTER, "--sweep", "uplink.mbps=0.5:500", "--html", page)
+    assert shell(*words)[0] == 0
+    text = page.read_text(encoding="utf-8")
+    reader = Reader()
+    reader.feed(text)
+    assert reader.open == []
+    assert {"svg", "polyline", "circle", "table", "code"} <= set(reader.seen)
+    assert not {"script", "link", "img", "iframe"} & set(reader.seen)
+    assert reader.pointers == []
+    assert not re.search(r"url\(|@import|https?://(?!\S*</)", text)
+    assert "on paper: profiles, not measurements" in text
+    assert "uplink.mbps, Mbit/s" in text
+    assert "predicted latency of a frame, ms" in text
+    assert "prefers-color-scheme: dark" in text
+    told = planned(shell, model, "--sweep", "uplink.mbps=0.5:500")["sweep"]
+    assert text.count("<circle") == len(told["changes"])
+
+
+def test_what_comes_from_files_is_escaped(model: Path, shell: Shell, tmp_path: Path) -> None:
+    text = CLUSTER.read_text(encoding="utf-8").replace("../profiles", f"{CONFIGS}/profiles")
+    evil = "<script>alert('x')</script>"
+    text = text.replace("one Raspberry Pi 5,", evil).replace('"uplink"', '"<b>"')
+    cluster = tmp_path / "evil.toml"
+    cluster.write_text(text, encoding="utf-8")
+    page = tmp_path / "evil.html"
+    words = ("plan", model, "--cluster", cluster, "--sweep", "<b>.mbps=1:50", "--html", page)
+    code, out, err = shell(*words)
+    assert code == 0, err
+    assert evil in out
+    written = page.read_text(encoding="utf-8")
+    assert "<script" not in written
+    assert "<b>" not in written
+    assert "&lt;script&gt;" in written
+
+
+def test_markup_escapes_all_but_markup() -> None:
+    assert element("p", "a < b", title='"x"') == '<p title="&quot;x&quot;">a &lt; b</p>'
+    assert element("p", element("b", "&")) == "<p><b>&amp;</b></p>"
+    assert join("<", Markup("<br>")) == "&lt;<br>"
+    assert element("rect", x=1.50, stroke_width=2, class_=None) == (
+        '<rect x="1.5" stroke-width="2"></rect>'
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--cluster", "nowhere.toml"), 2, "nowhere.toml: no such file"),
+        (("--cluster", CLUSTER, "--source", "attic"), 2, "no source attic; there is pi-1"),
+        (("--cluster", CLUSTER, "--algorithm", "magic"), 2, "--algorithm magic: there is mincut"),
+        (("--cluster", CLUSTER, "--set", "uplink.mbps=0"), 2, "must be a number above 0"),
+        (("--cluster", CLUSTER, "--set", "uplink.mbps=nan"), 2, "must be a number above 0"),
+        (("--cluster", CLUSTER, "--set", "uplink.mbps=fast"), 2, "write NAME=NUMBER"),
+        (("--cluster", CLUSTER, "--set", "moon.mbps=1"), 2, "there is no link moon; there is upl"),
+        (("--cluster", CLUSTER, "--sweep", "uplink.mbps=5"), 2, "write NAME=NUMBER"),
+        (("--cluster", CLUSTER, "--sweep", "uplink.mbps=9:3"), 2, "0 < LOW < HIGH"),
+        (("--cluster", CLUSTER, "--sweep", "uplink.mbps=0:3"), 2, "0 < LOW < HIGH"),
+        (("--cluster", CLUSTER, "--html", "x.html"), 2, "--html shows a sweep: add --sweep"),
+        (("--cluster", CLUSTER, "--algorithm", "edge-only"), 5, "no edge node can compute waist"),
+        (("--cluster", CLUSTER, "--set", "device.memory_gb=0.0000001",
+          "--set", "cloud.memory_gb=0.0000001"), 5, "memory"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_one_line_and_an_exit_code(
+    model: Path, shell: Shell, words: tuple[object, ...], code: int, said: str
+) -> None:
+    found, out, err = shell("plan", model, *words)
+    assert (found, out) == (code, "")
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, err
+    assert said in lines[0]
+
+
+def test_a_model_that_is_none_is_refused(shell: Shell, tmp_path: Path) -> None:
+    assert shell("plan", tmp_path / "none.safetensors", "--cluster", CLUSTER)[0] == 2
+    torn = tmp_path / "torn.safetensors"
+    torn.write_bytes(b"\0" * 20)
+    assert shell("plan", torn, "--cluster", CLUSTER)[0] == 3
