@@ -11,15 +11,18 @@ abstract and public descriptions: a DNN is divided over device, edge and cloud b
 walks the graph in layers, and it adapts to changed conditions by local changes instead of planning
 anew. All else is our reading, without the paper's text: what a vertex counts (a message's delay for
 each sender, an output's way back), siblings as vertices of one depth that share an input, ties (the
-lower tier), any number of tiers, and the node of each tier: the plan is made for the nodes that are
-best alone, then one tier after the other tries its next best. The paper's own walk may look further
-ahead than ours, and its numbers need not be ours. `local` is the local re-evaluation.
+lower tier), and any number of tiers. The paper's own walk may look further ahead than ours.
 
-A choice looks back, never ahead, but for one thing: a vertex goes to no tier above what some vertex
-behind it can reach (pins, layers that only a lower tier can run). Missing links are a dead end that
-the paper does not have; there rows with fewer tiers are tried, at last a cut of the chain or
-min-cut's plan is taken. Where memory may be short, a second walk without siblings counts what each
-node still holds.
+A choice looks back, never ahead. Walked over all tiers, no first layer alone is worth the journey
+of a raw picture, and all stay on the device: far from what the paper reports. So we are generous:
+which nodes take part is searched around the walk. First one of each tier, those that are best
+alone; then one tier after the other tries its next best; then every row that leaves tiers out. The
+cheapest plan is taken.
+
+Two things keep a walk out of dead ends. No vertex goes above what all behind it can reach (pins,
+layers that only a lower tier can run); and where memory may be short, a second walk without
+siblings counts what each node still holds. Where links are missing and every row ends in a dead
+end, which the paper does not have, a cut of the chain or min-cut's plan is taken.
 
 Invariant: what a family chooses depends on its own prices and where its inputs are, nothing else.
 """
@@ -38,7 +41,7 @@ from edgeflow.planning.siblings import Families
 from edgeflow.planning.tariff import Bill, Tariff
 
 NODES_A_TIER = 3
-"""Nodes of a tier that are tried. One more costs a walk for each tier: 2 ms at 500 layers."""
+"""Nodes of a tier that are tried. One more costs a walk for each tier, 1.5 ms at 500 layers."""
 
 CERTAIN = 1e-9
 """Share of its price by which the second best choice must be behind to count as behind."""
@@ -54,14 +57,14 @@ class Chooser:
         """By tensor: the tier it is made at, K for graph inputs."""
         self.ceilings = ceilings(tariff, families)
 
-    def choose(self, family: int) -> tuple[list[int], float]:
-        """Tiers of the members, and by how much every other choice is dearer."""
-        members = self.families.members[family]
+    def choose(self, family: int) -> tuple[list[int], list[float]]:
+        """Tiers of the members; and by tier, by how much choices with that tier are dearer: of one
+        vertex each tier's own, of siblings the next choice's for all."""
+        members, count = self.families.members[family], len(self.tariff.row)
         if len(members) == 1:
-            tier, _, gap_s = self._alone(members[0])
-            return [tier], gap_s
-        alone = [self._alone(vertex) for vertex in members]
-        chosen = [tier for tier, _, _ in alone]
+            return self._lone(members[0])
+        alone = [self._lone(vertex) for vertex in members]
+        chosen = [tiers[0] for tiers, _ in alone]
         options = [(self._apart_s(members, chosen), -1)]
         shared = self.families.shared[family]
         lowest = max(self.floor(vertex) for vertex in members)
@@ -70,11 +73,11 @@ class Chooser:
             if set(chosen) != {tier}:
                 options.append((self.cost_s(members, shared, tier), tier))
         options.sort()
-        gap_s = min(gap_s for _, _, gap_s in alone)
+        lead_s = min(min(leads) for _, leads in alone)
         if len(options) > 1:
-            gap_s = min(gap_s, _gap_s(options[0][0], options[1][0]))
+            lead_s = min(lead_s, _lead_s(options[0][0], options[1][0]))
         tier = options[0][1]
-        return (chosen if tier < 0 else [tier] * len(members)), gap_s
+        return (chosen if tier < 0 else [tier] * len(members)), [lead_s] * count
 
     def cost_s(self, members: Sequence[int], tensors: Sequence[int], tier: int) -> float:
         """Of vertices on one tier that read these tensors: each sender's delay and each tensor
@@ -92,18 +95,31 @@ class Chooser:
                     total += self.tariff.delay_s[home][tier]
         return total
 
-    def _alone(self, vertex: int) -> tuple[int, float, float]:
-        """The cheapest tier of a vertex, its price, and how far the next one is behind."""
-        reads = self.families.reads[vertex]
-        floor = self.floor(vertex)
-        best, best_s, next_s = floor, math.inf, math.inf
-        for tier in range(floor, self.ceilings[vertex] + 1):
-            cost_s = self.cost_s((vertex,), reads, tier)
-            if cost_s < best_s:
-                best, best_s, next_s = tier, cost_s, best_s
-            elif cost_s < next_s:
-                next_s = cost_s
-        return best, best_s, _gap_s(best_s, next_s)
+    def _lone(self, vertex: int) -> tuple[list[int], list[float]]:
+        """The cheapest tier of a vertex, the lower one of equals, and the lead over each other."""
+        reads, count = self.families.reads[vertex], len(self.tariff.row)
+        top = self.ceilings[vertex] + 1
+        if len(reads) == 1:
+            home, nbytes = self.homes[reads[0]], self.families.nbytes[reads[0]]
+            delay_s, byte_s = self.tariff.delay_s[home], self.tariff.byte_s[home]
+            own_s, floor = self.tariff.own_s, home if home < count else 0
+            prices = [
+                own_s[tier][vertex] + nbytes * byte_s[tier] + delay_s[tier]
+                for tier in range(floor, top)
+            ]
+        else:
+            floor = self.floor(vertex)
+            prices = [self.cost_s((vertex,), reads, tier) for tier in range(floor, top)]
+        best_s = min(prices, default=math.inf)
+        if best_s == math.inf:
+            return [floor], [0.0] * count
+        best = floor + prices.index(best_s)
+        leads = [math.inf] * count
+        beaten_s = best_s * (1 + CERTAIN)
+        for tier, price_s in enumerate(prices, floor):
+            if tier != best:
+                leads[tier] = price_s - beaten_s
+        return [best], leads
 
     def floor(self, vertex: int) -> int:
         """The highest tier of the predecessors."""
@@ -123,7 +139,7 @@ class Chooser:
         return total
 
 
-def _gap_s(best_s: float, next_s: float) -> float:
+def _lead_s(best_s: float, next_s: float) -> float:
     """How far the next choice is behind, rounding aside; 0 where none can be run."""
     return next_s - best_s * (1 + CERTAIN) if best_s < math.inf else 0.0
 
@@ -195,10 +211,8 @@ def best_row(problem: Problem) -> Bill:
             found = plan_row(problem, [*best.tariff.row[:at], name, *row[at + 1 :]], families)
             if (found_s := found.price_s()) < best_s:
                 best, best_s = found, found_s
-    if math.isfinite(best_s):
-        return best
     shorter = (plan_row(problem, row, families) for row in _shorter(best.tariff.row))
-    return min(shorter, key=lambda bill: bill.price_s(), default=best)
+    return min([best, *shorter], key=lambda bill: bill.price_s())
 
 
 def _shorter(row: Sequence[str]) -> Iterator[tuple[str, ...]]:

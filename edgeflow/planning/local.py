@@ -4,10 +4,11 @@
     a link's price ──▶ families whose lead is not safe ───────┴▶  a vertex moved ──▶ its readers'
                                                                   families, and so on
 
-Each family keeps its *lead*: by how much its choice was better than the next one. A link that
-changes by so much can change a choice of that family by no more than delay × messages + bytes of
-its inputs at the link's sender; where the lead is larger, it shrinks by that much, and nothing is
-decided. The lead is a bound that only a new decision sharpens.
+Each family keeps its *leads*: by how much its choice is better than those with each other tier. A
+link that changes by so much changes what a choice costs by no more than delay × messages + bytes of
+the family's inputs at the link's sender; a cheaper link helps the choices that use it, a dearer one
+all others. Where the lead is larger, it shrinks by that much, and nothing is decided. Leads are
+bounds that only a new decision sharpens.
 
 Two plans are kept: what HPA *decides*, and what *stands*.
 
@@ -30,6 +31,7 @@ from edgeflow.placement import Placement
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.flow import Floats
 from edgeflow.planning.hpa import (
+    CERTAIN,
     Chooser,
     best_row,
     ceilings,
@@ -39,6 +41,9 @@ from edgeflow.planning.hpa import (
 )
 from edgeflow.planning.siblings import Families
 from edgeflow.planning.tariff import Tariff
+
+SIBLINGS = -1
+"""In place of the tier, where a family has several members: any choice may use any link."""
 
 
 class LocalPlan:
@@ -55,9 +60,10 @@ class LocalPlan:
         self.chooser.homes = self.decided.homes
         self._vertex = {layer.name: at for at, layer in enumerate(problem.costs.graph.layers)}
         self._outputs = [at for at, made in enumerate(families.is_output) if made]
-        self._lead_s = np.array(
-            [self.chooser.choose(family)[1] for family in range(len(families.members))]
-        )
+        chosen = [self.chooser.choose(family) for family in range(len(families.members))]
+        self._leads_s = np.array([leads for _, leads in chosen]).T.copy()
+        """(K, families)"""
+        self._tier = np.array([tiers[0] if len(tiers) == 1 else SIBLINGS for tiers, _ in chosen])
         self._reads, self._bytes = self._inputs_by_home()
         self.decisions = 0
         """Families decided again by the last change."""
@@ -94,12 +100,11 @@ class LocalPlan:
         if link is not None and link.bytes_per_s > 0:
             price = (link.delay_s, 1 / link.bytes_per_s)
         dirty: set[int] = set()
-        at_most_s = np.zeros(len(self._lead_s))
-        origins = [at for at, name in enumerate((*tariff.row, tariff.source)) if name == sender]
         if receiver in tariff.row and sender != receiver:
             to = tariff.row.index(receiver)
-            for origin in origins:
-                at_most_s += self._change(origin, to, price)
+            for origin, name in enumerate((*tariff.row, tariff.source)):
+                if name == sender:
+                    dirty.update(self._change(origin, to, price))
         if receiver == tariff.source and sender in tariff.row and sender != receiver:
             tier = tariff.row.index(sender)
             is_other = math.isinf(tariff.back[tier][0]) != math.isinf(price[0])
@@ -108,9 +113,6 @@ class LocalPlan:
                 tariff.settle(self.families, vertex)
                 dirty.add(self.families.family[vertex])
             dirty |= self._raised() if is_other else set()
-        unsafe = (at_most_s > 0) & (at_most_s >= self._lead_s)
-        dirty.update(np.flatnonzero(unsafe).tolist())
-        self._lead_s -= np.where(unsafe, 0.0, at_most_s)
         return self._review(dirty)
 
     def _raised(self) -> set[int]:
@@ -120,18 +122,27 @@ class LocalPlan:
         moved = np.flatnonzero(np.not_equal(before, now)).tolist()
         return {self.families.family[at] for at in moved}
 
-    def _change(self, origin: int, to: int, price: tuple[float, float]) -> Floats:
-        """Sets a price; (families,) by how much a choice of each may have changed at most."""
-        tariff = self.tariff
+    def _change(self, origin: int, to: int, price: tuple[float, float]) -> list[int]:
+        """Sets a price; the families whose lead is not safe. The other leads shrink."""
+        tariff, reads, nbytes = self.tariff, self._reads[origin], self._bytes[origin]
         before = (tariff.delay_s[origin][to], tariff.byte_s[origin][to])
         tariff.delay_s[origin][to], tariff.byte_s[origin][to] = price
-        if math.isinf(before[0]) != math.isinf(price[0]):
-            return np.where(self._reads[origin] > 0, math.inf, 0.0)
-        if math.isinf(price[0]):
-            return np.zeros(len(self._lead_s))
-        delay_s, byte_s = abs(price[0] - before[0]), abs(price[1] - before[1])
-        at_most: Floats = self._reads[origin] * delay_s + self._bytes[origin] * byte_s
-        return at_most * (1 + 1e-9)
+        if math.isinf(before[0]) or math.isinf(price[0]):
+            gone_or_new = math.isinf(before[0]) != math.isinf(price[0])
+            return np.flatnonzero(reads).tolist() if gone_or_new else []
+        delay_s, byte_s = price[0] - before[0], price[1] - before[1]
+        dearer_s = reads * max(delay_s, 0.0) + nbytes * max(byte_s, 0.0)
+        cheaper_s = reads * max(-delay_s, 0.0) + nbytes * max(-byte_s, 0.0)
+        is_there, siblings = self._tier == to, self._tier == SIBLINGS
+        any_lead_s = np.where(is_there, dearer_s, 0.0) + np.where(siblings, dearer_s + cheaper_s, 0)
+        one_lead_s = np.where(is_there | siblings, 0.0, cheaper_s)
+        any_lead_s *= 1 + CERTAIN
+        one_lead_s *= 1 + CERTAIN
+        unsafe = (any_lead_s > 0) & (any_lead_s >= self._leads_s.min(axis=0))
+        unsafe |= (one_lead_s > 0) & (one_lead_s >= self._leads_s[to])
+        self._leads_s -= any_lead_s
+        self._leads_s[to] -= one_lead_s
+        return np.flatnonzero(unsafe).tolist()
 
     def _inputs_by_home(self) -> tuple[Floats, Floats]:
         """(K + 1, families) tensors that members read from each home, and their bytes."""
@@ -147,19 +158,24 @@ class LocalPlan:
     def _review(self, dirty: Iterable[int]) -> bool:
         """Decides families again, by depth, and those behind what moved."""
         heap = sorted(dirty)
-        queued = set(heap)
-        before = self.standing.tiers.copy()
+        queued, decided = set(heap), []
+        before, homes, inputs = self.standing.tiers.copy(), self.decided.homes, self.families.inputs
         while heap:
             family = heappop(heap)
-            tiers, self._lead_s[family] = self.chooser.choose(family)
+            tiers, leads_s = self.chooser.choose(family)
+            decided.append((family, tiers[0] if len(tiers) == 1 else SIBLINGS, leads_s))
             for vertex, tier in zip(self.families.members[family], tiers, strict=True):
-                if tier != self.decided.tiers[vertex]:
+                if tier != homes[inputs + vertex]:
                     self._move(vertex, tier)
-                    for reader in self.families.readers[self.families.inputs + vertex]:
+                    for reader in self.families.readers[inputs + vertex]:
                         behind = self.families.family[reader]
                         if behind not in queued:
                             queued.add(behind)
                             heappush(heap, behind)
+        if decided:
+            numbers, places, leads = zip(*decided, strict=True)
+            self._tier[list(numbers)] = places
+            self._leads_s[:, numbers] = np.array(leads).T
         self.decisions = len(queued)
         decided_is_other = self.standing is not self.decided
         if decided_is_other and self.decided.price_s() <= self.standing.price_s():
