@@ -1,10 +1,14 @@
-"""How long planning takes: random graphs of 30, 300 and 3,000 layers over three tiers.
+"""How long planning takes, and with `--networks` how good the plans of each algorithm are.
 
-    python -m edgeflow.bench.planners [--layers 30,300,3000] [--repeats 9] [--seed 1] [--json]
+    scripts/bench planners [--layers 30,300,3000] [--repeats 9] [--seed 1] [--json]
+    scripts/bench planners --networks all --links wifi,4g,5g,fibre --out FOLDER
 
 `chain` is one layer after the other; `blocks` has residual and inception-like blocks between single
 tensors, as real networks have; `dag` has skips anywhere. A direct device-cloud link as fast as the
 edge's own is always there. First includes reading the graph's work and wiring, again does not.
+
+With `--networks` real networks are divided over one device, one edge node and one cloud machine by
+every algorithm: FOLDER gets planners.md, planners.csv and planners.svg (`partitions`).
 """
 
 from __future__ import annotations
@@ -17,7 +21,14 @@ import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from edgeflow.bench.partitions import picture, report
+from edgeflow.bench.partitions.compare import NETWORKS, compare, load
+from edgeflow.bench.partitions.compare import Row as Compared
+from edgeflow.bench.partitions.local import Row as Timed
+from edgeflow.bench.partitions.local import time_changes
+from edgeflow.bench.partitions.scene import UPLINKS
 from edgeflow.cost import Cluster, LinkCost, NodeCost
 from edgeflow.graph import Contract, Graph, Op
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates
@@ -127,19 +138,55 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--networks", default="", help="all, or names: compare the plans instead")
+    parser.add_argument("--links", default=",".join(UPLINKS), help="up-links to compare them on")
+    parser.add_argument("--out", type=Path, default=Path(), help="where the files go")
     asked = parser.parse_args(arguments)
+    if asked.networks:
+        sys.stdout.write(compare_networks(asked))
+        return
     rows = [
         measure(shape, int(layers), int(edges), asked.repeats, asked.seed)
         for layers in asked.layers.split(",")
         for edges in asked.edges.split(",")
         for shape in SHAPES
     ]
-    made = {
+    made = _made(asked)
+    sys.stdout.write(_as_json(made, rows) if asked.json else _as_table(made, rows))
+
+
+def compare_networks(asked: argparse.Namespace) -> str:
+    """Writes the three files; what they say in short."""
+    names = NETWORKS if asked.networks == "all" else asked.networks.split(",")
+    rows: list[Compared] = []
+    for name in names:
+        sys.stderr.write(f"{name} ...\n")
+        graph = load(name)
+        for uplink in asked.links.split(","):
+            rows += compare(graph, uplink, asked.repeats)
+    timed = [row for shape in SHAPES for row in _time_changes(shape, asked.seed)]
+    asked.out.mkdir(parents=True, exist_ok=True)
+    (asked.out / "planners.md").write_text(report.as_markdown(_made(asked), rows, timed))
+    (asked.out / "planners.csv").write_text(report.as_csv(rows))
+    (asked.out / "planners.svg").write_text(picture.as_svg(rows))
+    lines = [*report.summary(rows), "", *report.local_lines(timed)]
+    return (
+        "\n".join([*lines, "", f"planners.md, .csv and .svg are in {asked.out.resolve()}"]) + "\n"
+    )
+
+
+def _time_changes(shape: str, seed: int) -> list[Timed]:
+    rng = random.Random(seed)
+    return time_changes(shape, random_graph(shape, 500, rng), home_cluster(500, 3, rng), seed)
+
+
+def _made(asked: argparse.Namespace) -> dict[str, str]:
+    return {
         "machine": platform.processor() or platform.machine(),
         "python": platform.python_version(),
+        "seed": str(asked.seed),
+        "repeats": str(asked.repeats),
     }
-    made |= {"seed": str(asked.seed), "repeats": str(asked.repeats)}
-    sys.stdout.write(_as_json(made, rows) if asked.json else _as_table(made, rows))
 
 
 def _as_json(made: dict[str, str], rows: list[Row]) -> str:

@@ -10,10 +10,15 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from edgeflow.bench.partitions import picture, report
+from edgeflow.bench.partitions.compare import ALGORITHMS, compare, spread
+from edgeflow.bench.partitions.scene import UPLINKS
+from edgeflow.bench.planners import random_graph
 from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost
 from edgeflow.graph import Contract, Graph, Op
 from edgeflow.messages import Rates, Tier
@@ -276,7 +281,7 @@ def test_hpa_keeps_the_rules_is_there_if_any_plan_is_and_never_below_the_best() 
                 price_s = asked.costs.evaluate(plan).total_s
                 assert best_s / NEAR <= price_s < math.inf, seed
                 found, best = found + 1, best + (price_s <= best_s * NEAR)
-    assert 0.2 * found < best < 0.95 * found, "it is a heuristic, and not a bad one"
+    assert 0.2 * found < best < 0.98 * found, "it is a heuristic, and not a bad one"
 
 
 def test_hpa_fits_into_memory() -> None:
@@ -355,7 +360,8 @@ def test_after_each_change_hpa_decides_what_it_decides_from_scratch_or_keeps_wha
         costs = random_costs(rng, graph, rng.choice((2, 3, 4)))
         problem = Problem(costs, {}, frozenset(costs.cluster.nodes))
         try:
-            plan = LocalPlan.of(problem)
+            row = [nodes[0].name for nodes in problem.candidates.values()]
+            plan = LocalPlan(problem, row) if seed % 4 else LocalPlan.of(problem)
         except PlanningError:
             continue
         families = Families.of(graph)
@@ -393,17 +399,24 @@ def two_nodes(graph: Graph, cam_s: list[float], edge_s: list[float]) -> CostMode
 
 
 def test_hpa_stays_where_no_layer_alone_is_worth_the_journey_though_all_together_are() -> None:
-    costs = home([1500, 1500, 1500, 1500, 1], [1.0] * 4, [0.1] * 4)
+    costs = home([9000, 1500, 1500, 1500, 1], [1.0] * 4, [0.1] * 4)
     greedy = propose(costs.graph, costs, "hpa")
-    assert set(greedy.placement.values()) == {"cam"}
+    assert set(greedy.placement.values()) == {"cam"}, "l1 at the edge: 1.5 + 0.1 s, against 1 s"
     assert greedy.predicted_s == pytest.approx(4.0)
     best = propose(costs.graph, costs)
-    assert set(best.placement.values()) == {"edge"}
-    assert best.predicted_s == pytest.approx(1.5 + 0.4 + 0.001)
+    assert list(best.placement.values()) == ["cam", "edge", "edge", "edge"]
+    assert best.predicted_s == pytest.approx(1.0 + 1.5 + 0.3 + 0.001)
     assert greedy.lower_bound_s == pytest.approx(best.predicted_s)
     assert not greedy.optimal
-    for rival in ("neurosurgeon", "dads", "dads-heavy"):
+    for rival in ("neurosurgeon", "dads"):
         assert propose(costs.graph, costs, rival).predicted_s == pytest.approx(best.predicted_s)
+
+
+def test_hpa_leaves_out_a_tier_where_its_walk_would_get_stuck_there() -> None:
+    costs = home([1500, 1500, 1500, 1500, 1], [1.0] * 4, [0.1] * 4)
+    assert set(propose(costs.graph, costs, "hpa").placement.values()) == {"edge"}
+    families, problem = Families.of(costs.graph), Problem(costs, {}, frozenset(("cam", "edge")))
+    assert walk(Tariff.of(problem, ("cam", "edge"), families), families).tiers.tolist() == [0] * 4
 
 
 def test_siblings_that_share_an_input_go_together_where_none_would_go_alone() -> None:
@@ -449,3 +462,17 @@ def test_the_same_question_has_the_same_answer() -> None:
         if asked := case(seed):
             for place in (place_neurosurgeon, place_dads, place_hpa):
                 assert place(asked.problem) == place(asked.problem)
+
+
+def test_the_comparison_on_networks_is_written_as_table_and_as_a_picture_that_parses() -> None:
+    graph = random_graph("blocks", 12, random.Random(1))
+    rows = [row for uplink in UPLINKS for row in compare(graph, uplink, 1)]
+    assert all(row.ratio >= 1 / NEAR for row in rows)
+    assert spread(rows, "dads").questions == len(UPLINKS)
+    text = report.as_markdown({"seed": "1"}, rows, [])
+    assert "of 4 plans proven optimal" in text
+    assert all(algorithm in text for algorithm in ALGORITHMS)
+    assert len(report.as_csv(rows).splitlines()) == 1 + len(rows)
+    drawn = ElementTree.fromstring(picture.as_svg(rows))
+    titles = [each.text or "" for each in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    assert len(titles) == len(UPLINKS) * len(ALGORITHMS)
