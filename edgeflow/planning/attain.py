@@ -1,7 +1,9 @@
 """The plan that serves a goal best among those that keep its constraints.
 
-    the quickest plan ─▶ few plans? try all ─▶ a chain? try all cuts ─▶ prices: bound and plans
-                          exact                 exact                    the gap is told
+    the quickest plan ─▶ few plans? ─▶ a chain? ─▶ small? integer  ─▶ prices: a bound, and
+                         try all       all cuts    programmes         plans on the way
+
+The first two are exact, the third nearly always; of the last one the gap is told.
 
 Invariant: what is returned keeps every constraint and is valued by `Scale`, never by an algorithm.
 """
@@ -18,12 +20,16 @@ from edgeflow.planning.brute import few_placements, place_brute
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.dual import NEAR, ROUNDS_MAX, Dual
 from edgeflow.planning.goal import TRAFFIC_SLACK, Goal, Scale, is_within
+from edgeflow.planning.limits import best_by_programmes
 from edgeflow.planning.mincut import PROOF, place_mincut
 from edgeflow.planning.waists import best_at_waists
 from edgeflow.planning.whole import on_one
 
 PLACEMENTS_MAX = 1500
 """So few plans are tried one by one: about 0.1 s. Higher proves more small graphs, later."""
+
+PROGRAMME_PROOF = 1e-6
+"""A plan is optimal if an integer programme's bound is lower by no more than this share."""
 
 
 @dataclass
@@ -62,7 +68,10 @@ class Attempt:
         found = best_at_waists(self.problem, self.scale, self.limit_s)
         for placement in found.placements:
             self.offer(placement)
-        self.bound = self.worth[0] if found.exact else self._by_prices()
+        if found.exact or self.worth[0] <= 0:
+            self.bound = self.worth[0]
+        elif not self._by_programmes():
+            self.bound = self._by_prices()
 
     def _by_prices(self) -> float:
         """A bound by multipliers; better plans on the way."""
@@ -86,6 +95,20 @@ class Attempt:
                 break
             self.offer(dual.step(multipliers))
         return min(self._whole(dual.bound), self.worth[0])
+
+    def _by_programmes(self) -> bool:
+        """The same by integer programmes; False where the graph is large, or no plan is known."""
+        if not math.isfinite(self.worth[0]):
+            return False
+        found = best_by_programmes(self.problem, self.scale, self.limit_s, self.worth[0])
+        if found is None:
+            return False
+        for placement in found.placements:
+            self.offer(placement)
+        bound = max(self.bound, self._whole(found.bound))
+        is_proven = bound >= self.worth[0] * (1 - PROGRAMME_PROOF)
+        self.bound = self.worth[0] if is_proven else bound
+        return True
 
     def _is_near(self, bound: float) -> bool:
         near = 0.0 if self.scale.goal.objective == "traffic" else NEAR

@@ -70,28 +70,28 @@ class Dual:
         if math.isfinite(self.limit_s):
             found[LATENCY] = terms.total_s / self.limit_s - 1
         weights = costs.workload.weights_bytes
-        for name, limit in self._limits().items():
+        for name, limit in self.limits().items():
             places = [
                 at for at, layer in enumerate(costs.graph.layers) if placement[layer.name] == name
             ]
             found["memory", name] = float(weights[places].sum()) / limit - 1
         return found
 
-    def _limits(self) -> dict[str, int]:
+    def limits(self) -> dict[str, int]:
         nodes = self.problem.costs.cluster.nodes.values()
         return {node.name: node.memory_bytes for node in nodes if node.memory_bytes}
 
     def step(self, multipliers: Measures) -> Placement | None:
         """Raise the bound by one weighed question; the plan that answers it."""
-        weighed, constant = self._weighed(multipliers)
+        weighed, constant = self.weighed(multipliers)
         problem = Problem(weighed, self.problem.pinned, self.problem.allowed)
-        placement, bound = place_mincut(problem)
+        placement, bound = place_mincut(problem, cuts_only=True)
         self.bound = max(self.bound, (bound - constant) * self.unit)
         if placement is not None:
             self.offer(placement)
         return placement
 
-    def _weighed(self, given: Measures) -> tuple[CostModel, float]:
+    def weighed(self, given: Measures) -> tuple[CostModel, float]:
         """Costs whose sum is Σ multiplier · measure plus a constant; and the constant."""
         costs, cluster = self.problem.costs, self.problem.costs.cluster
         late = given.get(LATENCY, 0.0) / self.limit_s if math.isfinite(self.limit_s) else 0.0
@@ -101,7 +101,7 @@ class Dual:
         byte = (
             given.get(TRAFFIC, 0.0) / self.unit if self.scale.goal.objective == "traffic" else 0.0
         )
-        limits, known_s = self._limits(), {}
+        limits, known_s = self.limits(), {}
         for name in cluster.nodes:
             full = given.get(("memory", name), 0.0) / limits.get(name, 1)
             factor = late + given.get((name, name), 0.0) / self.unit

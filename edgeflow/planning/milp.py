@@ -23,18 +23,20 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
 from edgeflow.planning.cut import Labelling, Prices
-from edgeflow.planning.flow import Floats
+from edgeflow.planning.flow import Floats, Indices
 from edgeflow.planning.wiring import Wiring
 
 CELLS_MAX = 400
 """Layers times nodes it is asked about: about 0.1 s at the limit. Higher proves more, later."""
 BRANCHES_MAX = 2000
+INFEASIBLE = 2
+"""What scipy calls it."""
 SCALE = 1e4
 """The highest price in the programme. HiGHS stops within 1e-6 of the optimum, in these units."""
 
 
 @dataclass
-class _Programme:
+class Programme:
     """Rows `Σ coefficient · variable >= floor`, and the price of each variable."""
 
     price: list[float] = field(default_factory=list)
@@ -56,8 +58,8 @@ class _Programme:
         self.entries += [(len(self.floors), variable, value) for variable, value in terms]
         self.floors.append(floor)
 
-    def solve(self) -> tuple[Floats, float] | None:
-        """Values and a proven bound; None where nothing is feasible."""
+    def solve(self, branches: int) -> tuple[Floats | None, float]:
+        """Values, None where none were found, and a proven bound; infinite where none can be."""
         row, column, value = (np.array(part) for part in zip(*self.entries, strict=True))
         shape = (len(self.floors), len(self.price))
         matrix = csr_array((value, (row.astype(int), column.astype(int))), shape=shape)
@@ -68,23 +70,28 @@ class _Programme:
             integrality=np.array(self.whole),
             bounds=Bounds(0, np.array(self.upper)),
             constraints=LinearConstraint(matrix, lb=np.array(self.floors)),
-            options={"node_limit": BRANCHES_MAX, "mip_rel_gap": 0.0},
+            options={"node_limit": branches, "mip_rel_gap": 0.0},
         )
         if found.x is None:
-            return None
+            return None, math.inf if found.status == INFEASIBLE else -math.inf
         return np.asarray(found.x, dtype=np.float64), float(found.mip_dual_bound) * scale
 
 
-class _Row:
+class RowProgramme:
     """The programme of one row of nodes."""
 
     def __init__(self, wiring: Wiring, prices: Prices) -> None:
         self.wiring, self.prices = wiring, prices
-        self.count, self.programme = len(prices.seconds), _Programme()
+        self.count, self.programme = len(prices.seconds), Programme()
         self.fixed_s = 0.0
         self.x = [self._layer(at) for at in range(wiring.layers)]
         self.entry = self._messages(first_only=True)
         self.sent = self._messages(first_only=False)
+        for tensor in range(len(wiring.nbytes)):
+            readers = wiring.reader[wiring.tensor == tensor].tolist()
+            if readers:
+                self._add_tensor(tensor, readers)
+        self._add_way_back()
 
     def at(self, layer: int, node: int) -> tuple[list[tuple[int, float]], float]:
         """u_node(layer) as terms and a constant; a negative layer is the source."""
@@ -99,6 +106,26 @@ class _Row:
         if layer < 0 or node == self.count:
             return [], 0.0
         return [(self.x[layer][node - 1], 1.0)], 0.0
+
+    def labels(self, values: Floats) -> Indices:
+        """(layers,) the node of each."""
+        found = [sum(round(values[v]) for v in self.x[at]) for at in range(self.wiring.layers)]
+        return np.array(found, dtype=np.intp)
+
+    def priced(self, prices: Prices) -> tuple[Floats, float]:
+        """What other prices of this row without delays make of the same variables: the price of
+        each, and a constant. Variables are counted as they were made."""
+        usable = np.where(np.isfinite(prices.seconds), prices.seconds, 0.0)
+        byte_s = np.where(np.isfinite(prices.byte_s), prices.byte_s, 0.0)
+        read = np.unique(self.wiring.tensor)
+        inputs, made = np.split(read, [np.searchsorted(read, self.wiring.inputs)])
+        parts = [np.diff(usable, axis=0).T.ravel(), np.zeros(len(self.entry) + len(self.sent))]
+        for tensors, opened in ((inputs, self.entry), (made, self.sent)):
+            each = np.array([byte_s[i, j] for i, j in opened])
+            parts.append(np.outer(self.wiring.nbytes[tensors], each).ravel())
+        found = np.zeros(len(self.programme.price))
+        found[: sum(map(len, parts))] = np.concatenate(parts)
+        return found, float(usable[0].sum())
 
     def _layer(self, layer: int) -> list[int]:
         """x_1..x_{K-1}, priced by differences of seconds; nodes that cannot run it are barred."""
@@ -129,7 +156,7 @@ class _Row:
             for j in range(i + 1, self.count)
         }
 
-    def add_tensor(self, tensor: int, readers: list[int]) -> None:
+    def _add_tensor(self, tensor: int, readers: list[int]) -> None:
         """The ways a tensor may go, and that it goes to all its readers."""
         maker = tensor - self.wiring.inputs
         opened = self.entry if maker < 0 else self.sent
@@ -162,7 +189,7 @@ class _Row:
             for low, high in zip(self.x[maker], self.x[reader], strict=True):
                 self.programme.demand([(high, 1.0), (low, -1.0)], 0.0)
 
-    def add_way_back(self) -> None:
+    def _add_way_back(self) -> None:
         """Each node that makes outputs sends one message."""
         for node in range(self.count):
             if self.prices.back_s[node] > 0 and len(self.wiring.outputs):
@@ -175,15 +202,6 @@ class _Row:
 
 def best_by_milp(wiring: Wiring, prices: Prices) -> Labelling | None:
     """The best labelling of a row, whatever tensors pass over nodes; None where there is none."""
-    row = _Row(wiring, prices)
-    for tensor in range(len(wiring.nbytes)):
-        readers = wiring.reader[wiring.tensor == tensor].tolist()
-        if readers:
-            row.add_tensor(tensor, readers)
-    row.add_way_back()
-    solved = row.programme.solve()
-    if solved is None:
-        return None
-    values, bound = solved
-    node = np.array([sum(round(values[v]) for v in row.x[at]) for at in range(wiring.layers)])
-    return Labelling(node.astype(np.intp), row.fixed_s + bound)
+    row = RowProgramme(wiring, prices)
+    values, bound = row.programme.solve(BRANCHES_MAX)
+    return None if values is None else Labelling(row.labels(values), row.fixed_s + bound)

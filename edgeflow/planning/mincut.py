@@ -45,10 +45,12 @@ class Search:
     bound_s: float = math.inf
     programmes: int = 0
     """Integer programmes solved so far."""
+    cuts_only: bool = False
+    """No programmes at all: the bound is quick, and may be lower."""
 
     def solve(self, wiring: Wiring, prices: Prices) -> tuple[Labelling | None, bool]:
         """An integer programme's answer; False where it is too large, or one too many."""
-        if prices.seconds.size > CELLS_MAX or self.programmes >= PROGRAMMES_MAX:
+        if self.cuts_only or prices.seconds.size > CELLS_MAX or self.programmes >= PROGRAMMES_MAX:
             return None, False
         self.programmes += 1
         return best_by_milp(wiring, prices), True
@@ -82,10 +84,10 @@ class Search:
         return bound_s < self.limit_s * (1 - PROOF)
 
 
-def place_mincut(problem: Problem) -> tuple[Placement | None, float]:
+def place_mincut(problem: Problem, *, cuts_only: bool = False) -> tuple[Placement | None, float]:
     """The best placement found, None where there is none, and a lower bound of all placements."""
     wiring = Wiring.of(problem.costs.graph)
-    search = Search(problem, wiring, math.inf)
+    search = Search(problem, wiring, math.inf, cuts_only=cuts_only)
     _offer_undivided(search)
     rows = list(problem.rows())
     priced = {row: Prices.of(problem, row, wiring) for row in rows}
@@ -188,7 +190,7 @@ def _by_relaxing(search: Search, row: Row, prices: Prices) -> float:
 
 def _by_milp(search: Search, row: Row, prices: Prices) -> float:
     """The same by an integer programme, where the graph is small enough."""
-    if prices.seconds.size > CELLS_MAX:
+    if search.cuts_only or prices.seconds.size > CELLS_MAX:
         return 0.0
     found = best_by_milp(search.wiring, prices)
     return (

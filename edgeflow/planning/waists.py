@@ -41,6 +41,21 @@ class Best:
     exact: bool
 
 
+class Pipelined(Problem):
+    """A question about stages. A node that another beats is left out of sums of seconds; but what
+    the source takes over from a node beside it adds to what its own links carry already."""
+
+    @classmethod
+    def of(cls, problem: Problem) -> Pipelined:
+        """The same question."""
+        return cls(problem.costs, problem.pinned, problem.allowed)
+
+    def useful(self) -> dict[int, list[NodeCost]]:
+        """Candidates, all of the source's tier."""
+        home, found = self.costs.cluster.nodes[self.source].tier.rank, super().useful()
+        return {rank: self.candidates[rank] if rank == home else found[rank] for rank in found}
+
+
 class _Sums:
     """Prefix sums over the blocks."""
 
@@ -128,13 +143,9 @@ def _crossing(wiring: Wiring) -> Floats:
 
 
 def _rows(problem: Problem, scale: Scale) -> Iterator[tuple[str, ...]]:
-    """Nodes of rising rank. A node that another beats is left out; beside the source that is no
-    gain for `throughput`, since a link may then carry what two have carried."""
-    tiers = problem.useful()
-    if scale.goal.objective == "throughput":
-        home = problem.costs.cluster.nodes[problem.source].tier.rank
-        tiers = {rank: problem.candidates[rank] if rank == home else tiers[rank] for rank in tiers}
-    choices: list[list[NodeCost | None]] = [[None, *nodes] for nodes in tiers.values()]
+    """Nodes of rising rank, without those that another beats."""
+    asked = Pipelined.of(problem) if scale.goal.objective == "throughput" else problem
+    choices: list[list[NodeCost | None]] = [[None, *nodes] for nodes in asked.useful().values()]
     for team in product(*choices):
         row = tuple(node.name for node in team if node is not None)
         if row:
