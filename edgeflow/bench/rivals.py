@@ -5,7 +5,9 @@
 
 One deployment an algorithm, all at once on the same nodes, fed in turn from the device by a process
 outside every quota: the order goes forward and backward, so that what drifts drifts for all. Each
-answer is compared with the undivided network's. Weights lie on every disk beforehand.
+answer is compared with the undivided network's. Weights lie on every disk beforehand. Pictures are
+JPEG files and `decode` is the first layer, so that whoever sends the picture on sends the file; with
+--raw they are arrays of pixels.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=4, help="blocks an algorithm")
     parser.add_argument("--frames", type=int, default=3, help="frames a block, at least")
     parser.add_argument("--block-s", type=float, default=6.0, help="seconds a block, at least")
+    parser.add_argument("--raw", action="store_true", help="pixels, not JPEG files")
     parser.add_argument("--keep", type=Path, help="a folder for ledgers, events and logs")
     parser.add_argument("--json", action="store_true", help="one object instead of a table")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
@@ -56,7 +59,8 @@ def main() -> int:
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="edgeflow-rivals-") as folder:
-        models = [export(name, Path(folder)) for name in options.networks.split(",")]
+        names = options.networks.split(",")
+        models = [export(name, Path(folder), encoded=not options.raw) for name in names]
         lifecycle.up(lab, str(options.file.absolute()), models, note)
         try:
             entries = measure_inside(lab, Path(folder))
@@ -69,15 +73,15 @@ def main() -> int:
     return int(any(each["is_slower"] for each in rows))
 
 
-def export(name: str, folder: Path) -> Path:
-    """The network as a model file, taking a photograph of 224 pixels a side."""
+def export(name: str, folder: Path, *, encoded: bool) -> Path:
+    """The network as a model file, taking a photograph of 224 pixels a side, or its JPEG."""
     from edgeflow.exporter import export as exported
     from edgeflow.exporter import zoo
 
     note(f"exporting {name} …")
     module = zoo.efficientnet_lite0() if name == "efficientnet_lite0" else zoo.pytorchcv(name)
     path = folder / f"{name}.safetensors"
-    modelfile.save(exported(module, name=name), path)
+    modelfile.save(exported(module, name=name, encoded=encoded), path)
     return path
 
 
