@@ -48,7 +48,8 @@ ROOMS = {
         2,
         True,
         "membership election planning estimate neighbours bundles deployments fetch library"
-        " timings holding headers openframe tally inflight stage boards survey lead relay whatif",
+        " timings holding headers openframe tally inflight stage boards survey lead relay"
+        " beside whatif",
     ),
     "mind": Room(3, True, "parts duties upkeep control node snapshot questions sim"),
     "engines": Room(3, False, "modelfile exporter executors audit picture encoded"),

@@ -132,7 +132,7 @@ def _axes(curves: Sequence[Curve]) -> tuple[Axis, Axis]:
     ys = [y for curve in curves for _, y in curve.points if math.isfinite(y)]
     low, high = min(ys), max(ys)
     is_log = high > LOG_FROM * low > 0
-    low, high = (low / 1.25, high * 1.25) if is_log else (0.0, high * 1.1)
+    low, high = (low / 1.25, high * 1.25) if is_log else (0.0, high * 1.1 or 1.0)
     across = Axis(min(xs), max(xs), LEFT, WIDTH - RIGHT, is_log=True)
     return across, Axis(low, high, HEIGHT - BOTTOM, TOP, is_log)
 

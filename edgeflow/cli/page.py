@@ -7,16 +7,15 @@ screen is.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 
-from edgeflow.cli import chart
+from edgeflow.cli import chart, plantable
 from edgeflow.cli.chart import Curve, Mark, Zone, number
 from edgeflow.cli.markup import Markup, element, join
-from edgeflow.cli.plantable import COLUMNS, cells, ms, nodes_of
-from edgeflow.cost import Cluster
+from edgeflow.cli.plantable import MEASURES, Measure, nodes_of
 from edgeflow.scene import Scene, unit_of
-from edgeflow.whatif import BEST, Answer, Findings, Sweep
+from edgeflow.whatif import BEST, Findings, Sweep
 
 STYLE = """
 :root { color-scheme: light dark;
@@ -65,19 +64,24 @@ def page(findings: Findings) -> str:
     """The whole document about a sweep."""
     scene, found = findings.scene, findings.sweep
     assert found is not None
-    titles = (f"{found.name}, {unit_of(found.name)}", "predicted latency of a frame, ms")
-    heading = f"{findings.graph.name} on {scene.name}: latency against {found.name}"
+    measure = MEASURES[findings.asked.goal.objective]
+    titles = (f"{found.name}, {unit_of(found.name)}", f"predicted {measure.title}, {measure.unit}")
+    heading = f"{findings.asked.graph.name} on {scene.name}: {measure.title} against {found.name}"
     body = join(
         element("h1", heading),
         element("p", f"{scene.about}; frames enter at {scene.source}", class_="about"),
         element("p", scene.basis, class_="basis"),
         chart.draw(
-            _curves(found), _zones(found), _marks(found), titles, scene.value_of(found.name)
+            _curves(found, measure),
+            _zones(found),
+            _marks(found, measure),
+            titles,
+            scene.value_of(found.name),
         ),
         element("h2", "Where the best plan changes"),
-        _stretches(found, titles[0]),
+        _stretches(found, measure, titles[0]),
         element("h2", "Algorithms side by side, as given"),
-        _answers(findings.answers, scene.cluster()),
+        _answers(findings),
         element("h2", "Why this cut: what others would cost"),
         _beside(findings),
         *_sources(scene),
@@ -101,12 +105,12 @@ def _closing(found: Sweep) -> str:
     )
 
 
-def _curves(found: Sweep) -> list[Curve]:
+def _curves(found: Sweep, measure: Measure) -> list[Curve]:
     names = [each.algorithm for each in found.points[0].answers]
     curves = [
         Curve(
             name,
-            tuple((point.value, point.latency_s(name) * 1e3) for point in found.points),
+            tuple((point.value, point.worth(name) * measure.factor) for point in found.points),
             name == BEST,
         )
         for name in names
@@ -118,21 +122,25 @@ def _zones(found: Sweep) -> list[Zone]:
     return [Zone(each.low, each.high, nodes_of(each.line)) for each in found.stretches]
 
 
-def _marks(found: Sweep) -> list[Mark]:
+def _marks(found: Sweep, measure: Measure) -> list[Mark]:
     """Where one stretch ends and the next begins; the curve goes through there."""
     pairs = pairwise(found.stretches)
     return [
         Mark(
-            (behind.low, 1e3 * (before.high_s if math.isfinite(before.high_s) else behind.low_s)),
+            (behind.low, measure.factor * _finite(before.high_worth, behind.low_worth)),
             f"{number(behind.low)}: {before.line or 'no plan'} becomes {behind.line or 'no plan'}",
         )
         for before, behind in pairs
     ]
 
 
-def _table(head: Iterable[str], rows: Iterable[Sequence[str]], numbers: Sequence[int]) -> Markup:
+def _finite(one: float, other: float) -> float:
+    return one if math.isfinite(one) else other
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[str]) -> Markup:
     """A table; `numbers` are the columns that stand to the right."""
-    kinds = {at: "n" for at in numbers}
+    kinds = {at: "n" for at, text in enumerate(head) if text in numbers}
     titles = [element("th", text, class_=kinds.get(at)) for at, text in enumerate(head)]
     lines = [
         element("tr", *(element("td", cell, class_=kinds.get(at)) for at, cell in enumerate(row)))
@@ -142,38 +150,32 @@ def _table(head: Iterable[str], rows: Iterable[Sequence[str]], numbers: Sequence
     return element("div", whole, class_="scroll")
 
 
-def _stretches(found: Sweep, title: str) -> Markup:
+def _stretches(found: Sweep, measure: Measure, title: str) -> Markup:
     rows = [
         (
             str(at),
             f"{number(each.low)} – {number(each.high)}",
-            f"{ms(each.low_s)} → {ms(each.high_s)}",
+            f"{measure.told(each.low_worth)} → {measure.told(each.high_worth)}",
             element("code", each.line or "no plan"),
         )
         for at, each in enumerate(found.stretches, 1)
     ]
-    return _table(("", title, "latency, ms", "plan"), rows, (1, 2))
+    return _table(("", title, measure.heading, "plan"), rows, (title, measure.heading))
 
 
-def _answers(answers: Sequence[Answer], cluster: Cluster) -> Markup:
-    told = [each for each in answers if each.proposal]
-    table = _table(COLUMNS, (cells(each, cluster) for each in told), (1, 4, 5, 7))
+def _answers(findings: Findings) -> Markup:
     refused = [
         element("p", f"{each.algorithm}: {each.refusal}", class_="refused")
-        for each in answers
+        for each in findings.answers
         if not each.proposal
     ]
+    table = _table(plantable.columns(findings), plantable.rows(findings), plantable.RIGHT)
     return join(table, *refused)
 
 
 def _beside(findings: Findings) -> Markup:
-    best = findings.best
-    rows = [
-        (each.what, ms(each.latency_s), f"{each.latency_s / best.latency_s - 1:+.1%}")
-        for each in findings.beside
-    ]
-    rows.insert(0, (f"{best.algorithm}, as planned", ms(best.latency_s), ""))
-    return _table(("placement", "latency, ms", "against the plan"), rows, (1, 2))
+    head = plantable.beside_columns(findings)
+    return _table(head, plantable.beside_rows(findings), head[1:])
 
 
 def _sources(scene: Scene) -> list[Markup]:
@@ -189,5 +191,5 @@ def _sources(scene: Scene) -> list[Markup]:
     ]
     return [
         element("h2", "Where the figures come from"),
-        _table(("figure", "value", "source"), rows, (1,)),
+        _table(("figure", "value", "source"), rows, ("value",)),
     ]

@@ -6,6 +6,7 @@ cluster file, lab file, live cluster ─▶ scene ─▶ --set ─▶ algorithms
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ import typer
 
 from edgeflow import manifest, modelfile
 from edgeflow.cli import client, options, page, plandata, plantable, screen
-from edgeflow.cli.deploy import only_device
+from edgeflow.cli.deploy import PRIVATE_HELP, only_device
 from edgeflow.cli.options import DEFAULT_BROKER, Broker, Insecure, Key
 from edgeflow.cli.screen import Json
 from edgeflow.cost import Cluster
@@ -25,11 +26,11 @@ from edgeflow.io.calibrate import calibrate
 from edgeflow.io.settings import read_toml
 from edgeflow.lab import labfile, sketch
 from edgeflow.placement import format_placement
-from edgeflow.planning import ALGORITHMS
+from edgeflow.planning import ALGORITHMS, OBJECTIVES, Goal
 from edgeflow.planning.brute import LAYERS_MAX
 from edgeflow.scene import Scene
 from edgeflow.survey import LINK_PRIOR, survey
-from edgeflow.whatif import Findings, find
+from edgeflow.whatif import Findings, Question, find
 
 HELP = """Ask the planner what it would do, without doing it.
 
@@ -41,6 +42,7 @@ MODEL is a file of `edgeflow export`. The cluster is a file (configs/clusters/, 
   edgeflow plan model.safetensors --cluster live --set edge:cloud.mbps=4
   edgeflow plan … --sweep uplink.mbps=0.5:100 --html plan.html
 
+--objective, --latency-ms-max and --private are those of `edgeflow deploy`.
 LINK.mbps (up_mbps, down_mbps), LINK.delay_ms, NODE.ratio, NODE.memory_gb can be set; a link goes by
 its name or its ends (edge:cloud), a node by its name or its tier. What comes from a file is on
 paper, not measured. Exit code 5: no plan is possible.
@@ -56,6 +58,8 @@ Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="uplink.mbps=4; repeatable."),
 ]
+Swept = Annotated[str, typer.Option("--sweep", metavar="NAME=LOW:HIGH", help="uplink.mbps=0.5:100")]
+ClusterName = Annotated[str, typer.Option(envvar="EDGEFLOW_CLUSTER", help="Of the live cluster.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -68,15 +72,14 @@ def plan(
     cluster: Annotated[str, typer.Option(metavar="FILE|live", help="Where it would run.")],
     algorithm: Annotated[str, typer.Option(help="One of them, or all side by side.")] = ALL,
     sets: Sets = None,
-    swept: Annotated[
-        str, typer.Option("--sweep", metavar="NAME=LOW:HIGH", help="uplink.mbps=0.5:100")
-    ] = "",
+    swept: Swept = "",
     source: Annotated[str, typer.Option(help="Where frames enter. Default: the file's.")] = "",
+    objective: Annotated[str, typer.Option(help=", ".join(OBJECTIVES))] = "latency",
+    latency_ms_max: Annotated[float, typer.Option(help="Plans take no longer; 0: any.")] = 0.0,
+    private: Annotated[str, typer.Option(metavar="[LAYER@]TIER", help=PRIVATE_HELP)] = "",
     html: Annotated[Path | None, typer.Option(help="Write the sweep as a page.")] = None,
     broker: Broker = DEFAULT_BROKER,
-    cluster_name: Annotated[
-        str, typer.Option(envvar="EDGEFLOW_CLUSTER", help="Of the live cluster.")
-    ] = "home",
+    cluster_name: ClusterName = "home",
     key: Key = "",
     insecure: Insecure = False,
     as_json: Json = False,
@@ -84,7 +87,7 @@ def plan(
     """See HELP."""
     if html is not None and not swept:
         raise UsageError("--html shows a sweep: add --sweep NAME=LOW:HIGH")
-    wanted = span(swept) if swept else None
+    wanted, goal = span(swept) if swept else None, goal_of(objective, latency_ms_max, private)
     text, _ = modelfile.index(options.existing(model, "model file"))
     graph = manifest.decode(text)
     if cluster == LIVE:
@@ -95,7 +98,7 @@ def plan(
     for each in sets or ():
         scene = scene.changed(*assigned(each, "--set"))
     names = algorithms(algorithm, len(graph.layers))
-    found = find(graph, scene, names, wanted, time.perf_counter)
+    found = find(Question(graph, names, time.perf_counter, goal), scene, wanted)
     if html is not None:
         html.write_text(page.page(found), encoding="utf-8")
         screen.note(f"{html}: written")
@@ -103,6 +106,15 @@ def plan(
         screen.emit_json({**plandata.as_data(found), "set": list(sets or ())})
     else:
         show(found)
+
+
+def goal_of(objective: str, latency_ms_max: float, private: str) -> Goal:
+    """What the plans are to be good at, and what they must keep."""
+    if objective not in OBJECTIVES:
+        raise UsageError(f"--objective {objective}: there is {', '.join(OBJECTIVES)}")
+    if not latency_ms_max >= 0:
+        raise UsageError(f"--latency-ms-max {latency_ms_max:g}: give milliseconds above 0")
+    return Goal(objective, latency_ms_max / 1e3 or math.inf, private)
 
 
 def from_file(path: Path, source: str) -> Scene:
@@ -180,7 +192,7 @@ def span(text: str) -> tuple[str, tuple[float, float]]:
 
 def show(found: Findings) -> None:
     """Tables and lines."""
-    graph, scene, best = found.graph, found.scene, found.best
+    graph, scene, best = found.asked.graph, found.scene, found.best
     console = screen.out()
     console.width = max(console.width, TABLE_WIDTH)
     screen.say(f"{graph.name}, {len(graph.layers)} layers, on {scene.name}: {scene.about}")
@@ -188,16 +200,16 @@ def show(found: Findings) -> None:
     if told := estimates(scene):
         screen.say(f"estimated, without a public source: {told}")
     screen.say("")
-    console.print(plantable.answers_table(found.answers, scene.cluster()))
+    console.print(plantable.answers_table(found))
     for each in found.answers:
         line = format_placement(graph, each.proposal.placement) if each.proposal else each.refusal
         screen.say(f"  {each.algorithm}: {line}")
     if best.proposal and found.beside:
         screen.say(f"\nwhy this cut: {best.proposal.reason}")
-        console.print(plantable.beside_table(found.beside, best.latency_s))
+        console.print(plantable.beside_table(found))
     if found.sweep:
         screen.say(f"\n{found.sweep.name}: {how_often(len(found.sweep.stretches) - 1)}")
-        console.print(plantable.stretches_table(found.sweep))
+        console.print(plantable.stretches_table(found))
 
 
 def how_often(changes: int) -> str:

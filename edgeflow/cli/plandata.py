@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -14,13 +15,16 @@ from edgeflow.whatif import Answer, Findings, Sweep, backbone_bytes
 
 def as_data(found: Findings) -> dict[str, Any]:
     """The object that `--json` prints."""
-    graph, scene = found.graph, found.scene
+    graph, scene, goal = found.asked.graph, found.scene, found.asked.goal
     cluster = scene.cluster()
     return {
         "model": graph.name,
         "cluster": scene.name,
         "basis": scene.basis,
         "source": scene.source,
+        "objective": goal.objective,
+        "latency_ms_max": goal.latency_s_max * 1e3 if math.isfinite(goal.latency_s_max) else None,
+        "private": goal.private,
         "figures": [
             {"what": each.what, "value": each.value, "unit": each.unit, "source": each.source}
             | {"estimate": each.is_estimate}
@@ -32,6 +36,7 @@ def as_data(found: Findings) -> dict[str, Any]:
             {
                 "what": each.what,
                 "latency_ms": each.latency_s * 1e3,
+                "value": each.worth,
                 "placement": format_placement(graph, each.placement),
             }
             for each in found.beside
@@ -53,7 +58,10 @@ def _plan_data(graph: Graph, answer: Answer, cluster: Cluster) -> dict[str, Any]
         "way_back_ms": terms.way_back_s * 1e3,
         "backbone_kb": backbone_bytes(cluster, terms.bytes) / 1e3,
         "bound_ms": found.lower_bound_s * 1e3,
-        "gap": found.gap,
+        "value": found.value,
+        "value_bound": found.value_bound,
+        "value_unit": found.unit,
+        "gap": found.gap if math.isfinite(found.gap) else None,
         "optimal": found.optimal,
         "planning_ms": answer.planning_s * 1e3,
         "placement": format_placement(graph, found.placement),

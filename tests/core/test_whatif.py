@@ -8,21 +8,23 @@ from itertools import count, pairwise
 
 import pytest
 
+from edgeflow.beside import neighbours
 from edgeflow.cost import CostModel, NodeCost
 from edgeflow.graph import Contract, Graph, Op
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates
 from edgeflow.placement import format_placement
-from edgeflow.planning import PlanningError, propose
+from edgeflow.planning import Goal, PlanningError, propose
 from edgeflow.scene import Scene, Wire
 from edgeflow.whatif import (
     BEST,
+    LATENCY,
     POINTS,
     SHARPNESS,
     Findings,
+    Question,
     backbone_bytes,
     compare,
     find,
-    neighbours,
 )
 
 
@@ -67,12 +69,17 @@ def clock() -> float:
 TICKS = count()
 
 
+def question(*algorithms: str, goal: Goal = LATENCY) -> Question:
+    """About GRAPH."""
+    return Question(GRAPH, algorithms, clock, goal)
+
+
 def found(name: str = "net.mbps", ends: tuple[float, float] = (0.5, 500.0)) -> Findings:
-    return find(GRAPH, SCENE, (BEST, "cloud-only"), (name, ends), clock)
+    return find(question(BEST, "cloud-only"), SCENE, (name, ends))
 
 
 def test_answers_are_those_of_the_planner_and_timed_by_the_clock() -> None:
-    answers = compare(GRAPH, SCENE, (BEST, "edge-only"), clock)
+    answers = compare(question(BEST, "edge-only"), SCENE)
     for answer in answers:
         asked = propose(GRAPH, SCENE.cluster(), answer.algorithm)
         assert answer.proposal == asked
@@ -81,7 +88,7 @@ def test_answers_are_those_of_the_planner_and_timed_by_the_clock() -> None:
 
 def test_an_algorithm_that_refuses_leaves_the_others_alone() -> None:
     there = scene(CAM, EDGE_1)
-    best, cloud = compare(GRAPH, there, (BEST, "cloud-only"), clock)
+    best, cloud = compare(question(BEST, "cloud-only"), there)
     assert best.proposal is not None
     assert (cloud.proposal, cloud.latency_s) == (None, math.inf)
     assert "no cloud node" in cloud.refusal
@@ -89,7 +96,7 @@ def test_an_algorithm_that_refuses_leaves_the_others_alone() -> None:
 
 def test_where_all_refuse_the_first_says_why() -> None:
     with pytest.raises(PlanningError, match="no cloud node"):
-        compare(GRAPH, scene(CAM), ("cloud-only",), clock)
+        compare(question("cloud-only"), scene(CAM))
 
 
 def test_backbone_bytes_are_those_to_and_from_the_cloud_tier() -> None:
@@ -99,7 +106,7 @@ def test_backbone_bytes_are_those_to_and_from_the_cloud_tier() -> None:
 
 def test_neighbours_of_a_split_move_one_layer_each_way_and_are_priced_alike() -> None:
     placement = dict(zip("abcdef", ["cam", "cam", "edge", "edge", "cloud", "cloud"], strict=True))
-    told = {each.what: each for each in neighbours(GRAPH, SCENE.cluster(), placement)}
+    told = {each.what: each for each in neighbours(GRAPH, SCENE.cluster(), placement, LATENCY)}
     assert list(told)[:4] == [
         "one layer earlier: b @edge",
         "one layer later: c @cam",
@@ -116,7 +123,7 @@ def test_beside_an_undivided_plan_stand_the_best_cuts_with_each_other_tier() -> 
     whole = dict.fromkeys("abcdef", "edge")
     cuts = [
         each
-        for each in neighbours(GRAPH, SCENE.cluster(), whole)
+        for each in neighbours(GRAPH, SCENE.cluster(), whole, LATENCY)
         if each.what.startswith("best cut")
     ]
     assert [set(each.placement.values()) for each in cuts] == [{"cam", "edge"}, {"edge", "cloud"}]
@@ -133,7 +140,7 @@ def test_beside_an_undivided_plan_stand_the_best_cuts_with_each_other_tier() -> 
 
 def test_nodes_that_are_alike_stand_in_one_line() -> None:
     twins = scene(CAM, EDGE_1, replace(EDGE_1, name="edge-2"))
-    told = neighbours(GRAPH, twins.cluster(), dict.fromkeys("abcdef", "cam"))
+    told = neighbours(GRAPH, twins.cluster(), dict.fromkeys("abcdef", "cam"), LATENCY)
     assert "undivided, all on edge or edge-2" in {each.what for each in told}
 
 
@@ -173,8 +180,32 @@ def test_within_a_stretch_brute_force_has_no_other_plan() -> None:
 def test_a_node_can_be_swept_as_well_as_a_link() -> None:
     swept = found("edge.ratio", (0.1, 10.0)).sweep
     assert swept is not None
-    prices = [point.latency_s(BEST) for point in swept.points]
+    prices = [point.worth(BEST) for point in swept.points]
     assert prices == sorted(prices)
     assert prices[0] < prices[-1]
     fast = propose(GRAPH, SCENE.changed("edge.ratio", 0.1).cluster())
     assert prices[0] == fast.predicted_s
+
+
+def test_a_goal_is_kept_and_what_breaks_it_is_no_neighbour() -> None:
+    goal = Goal(latency_s_max=0.31, private="b@edge")
+    best = find(question(BEST, goal=goal), SCENE, None).best.proposal
+    assert best is not None
+    assert best == propose(GRAPH, SCENE.cluster(), goal=goal)
+    assert {best.placement["a"], best.placement["b"]} <= {"cam", "edge"}
+    told = neighbours(GRAPH, SCENE.cluster(), best.placement, goal)
+    assert told
+    assert all(each.latency_s <= 0.31 for each in told)
+    assert all(each.placement["b"] != "cloud" for each in told)
+    free = neighbours(GRAPH, SCENE.cluster(), best.placement, LATENCY)
+    assert len(free) > len(told)
+
+
+def test_for_another_objective_its_own_value_is_swept() -> None:
+    goal = Goal("throughput")
+    swept = find(question(BEST, "cloud-only", goal=goal), SCENE, ("net.mbps", (1, 100))).sweep
+    assert swept is not None
+    for point in swept.points[::20]:
+        there = SCENE.changed("net.mbps", point.value).cluster()
+        assert point.worth(BEST) == propose(GRAPH, there, goal=goal).value
+        assert point.worth(BEST) <= point.worth("cloud-only")

@@ -75,10 +75,10 @@ def test_the_table_shows_algorithms_side_by_side_and_says_it_is_paper(
     assert "on paper: profiles, not measurements" in out
     assert "raspberry-pi-5 conv_gflops" in out
     for word in (
-        "latency ms",
-        "backbone kB",
+        "latency, ms",
+        "backbone, kB",
         "optimal",
-        "planning ms",
+        "planning, ms",
         "device-only",
         "cloud-only",
     ):
@@ -120,6 +120,30 @@ def test_frames_may_enter_elsewhere(model: Path, shell: Shell) -> None:
     told = planned(shell, model, "--source", "cloud-1")
     assert told["source"] == "cloud-1"
     assert told["plans"][0]["transfer_ms"] == {}
+
+
+def test_objective_limit_and_privacy_are_those_of_a_deployment(model: Path, shell: Shell) -> None:
+    quick = planned(shell, model)["plans"][0]
+    words = ("--objective", "traffic", "--latency-ms-max", 2 * quick["latency_ms"])
+    frugal = planned(shell, model, *words)
+    assert (frugal["objective"], frugal["plans"][0]["value_unit"]) == ("traffic", "bytes")
+    assert frugal["plans"][0]["backbone_kb"] < quick["backbone_kb"]
+    assert frugal["plans"][0]["latency_ms"] <= 2 * quick["latency_ms"]
+    secret = planned(shell, model, "--private", "device", "--algorithm", "mincut")["plans"][0]
+    assert secret["placement"].split("@")[1].startswith("pi-1")
+    refused = planned(shell, model, "--private", "device")["refused"]
+    assert "cloud-only" in refused
+
+
+def test_a_sweep_of_another_objective_says_so_on_its_page(model: Path, shell: Shell) -> None:
+    page = model.parent / "traffic.html"
+    words = ("plan", model, "--cluster", CLUSTER, "--objective", "traffic")
+    code, out, err = shell(*words, "--sweep", "uplink.mbps=1:500", "--html", page)
+    assert code == 0, err
+    assert "predicted backbone, kB" in page.read_text(encoding="utf-8")
+    code, out, err = shell(*words[:-1], "throughput", "--sweep", "uplink.mbps=1:500")
+    assert code == 0, err
+    assert "slowest stage, ms" in out
 
 
 def test_a_sweep_finds_the_changes_that_brute_force_confirms(model: Path, shell: Shell) -> None:
@@ -175,7 +199,7 @@ def test_the_page_is_one_file_that_needs_nothing_from_outside(model: Path, shell
     assert not re.search(r"url\(|@import|https?://(?!\S*</)", text)
     assert "on paper: profiles, not measurements" in text
     assert "uplink.mbps, Mbit/s" in text
-    assert "predicted latency of a frame, ms" in text
+    assert "predicted latency, ms" in text
     assert "prefers-color-scheme: dark" in text
     told = planned(shell, model, "--sweep", "uplink.mbps=0.5:500")["sweep"]
     assert text.count("<circle") == len(told["changes"])
@@ -220,6 +244,10 @@ def test_markup_escapes_all_but_markup() -> None:
         (("--cluster", CLUSTER, "--sweep", "uplink.mbps=5"), 2, "write NAME=NUMBER"),
         (("--cluster", CLUSTER, "--sweep", "uplink.mbps=9:3"), 2, "0 < LOW < HIGH"),
         (("--cluster", CLUSTER, "--sweep", "uplink.mbps=0:3"), 2, "0 < LOW < HIGH"),
+        (("--cluster", CLUSTER, "--objective", "beauty"), 2, "beauty: there is latency"),
+        (("--cluster", CLUSTER, "--latency-ms-max", "-1"), 2, "give milliseconds above 0"),
+        (("--cluster", CLUSTER, "--latency-ms-max", "0.01"), 5, "no plan"),
+        (("--cluster", CLUSTER, "--private", "moon"), 5, "no node is of a tier 'moon'"),
         (("--cluster", CLUSTER, "--html", "x.html"), 2, "--html shows a sweep: add --sweep"),
         (("--cluster", CLUSTER, "--algorithm", "edge-only"), 5, "no edge node can compute waist"),
         (("--cluster", CLUSTER, "--set", "device.memory_gb=0.0000001",
