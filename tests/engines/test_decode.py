@@ -35,6 +35,7 @@ from edgeflow.events import (
     SegmentFailed,
     SegmentKey,
 )
+from edgeflow.executors.eager import EagerModule
 from edgeflow.exporter import export
 from edgeflow.graph import OPEN_MAX, Graph
 from edgeflow.io import engine
@@ -138,6 +139,14 @@ def test_every_cut_of_a_model_that_decodes_gives_the_same_bits(net: Graph, plain
         assert (report.cuts, report.mismatches, report.max_ulp) == (len(plain.cuts) + 1, 0, 0)
     lengths = {audit.example_inputs(net, seed)["image"].shape for seed in range(5)}
     assert len(lengths) > 1
+
+
+def test_the_module_itself_answers_files_too(net: Graph) -> None:
+    recipe = picture.recipe_of(net)
+    eager = EagerModule(Net(), ["image"], net.outputs, threads=1, recipe=recipe)
+    feed = audit.example_inputs(net)
+    for name, array in audit.run(net, feed).items():
+        np.testing.assert_allclose(eager.run(feed)[name], array, rtol=1e-4, atol=1e-5)
 
 
 def test_what_works_in_the_place_of_its_input_spoils_no_picture() -> None:
