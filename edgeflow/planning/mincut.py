@@ -56,10 +56,13 @@ class Search:
         return best_by_milp(wiring, prices), True
 
     def offer(self, row: Row, prices: Prices, node: Indices) -> float:
-        """Prices a labelling exactly and keeps it where it is the best; its price."""
+        """Prices a labelling exactly and keeps it where it is the best; its price. One that does
+        not fit into memory proves nothing about those that do, but that they are no cheaper."""
         price_s = prices.price_s(self.wiring, node)
         if price_s < self.limit_s and self._fits(row, node):
             self.best, self.limit_s = (row, node), price_s
+        elif price_s < self.limit_s:
+            self.bound_s = min(self.bound_s, price_s)
         return price_s
 
     def _fits(self, row: Row, node: Indices) -> bool:
