@@ -361,6 +361,23 @@ def test_a_better_plan_waits_until_the_running_one_has_dwelt(leader: Leader) -> 
         del SPEEDS["cloud-1"]
 
 
+def test_a_wish_for_privacy_is_kept_and_told(leader: Leader) -> None:
+    assert "edge-1" in leader.commit().sessions
+    leader.view.spec = replace(SPEC, generation=2, private="head@device")
+    leader.tick()
+    assert set(leader.preparing.sessions) == {"cam-1"}
+    assert "; all before the output of head stays on device or below; " in leader.preparing.reason
+
+
+def test_a_limit_that_no_plan_keeps_is_told_with_the_nearest_one(leader: Leader) -> None:
+    plan = leader.commit()
+    leader.view.spec = replace(SPEC, generation=2, latency_s_max=1e-6)
+    leader.tick()
+    assert phase(leader)[0] == "impossible"
+    assert phase(leader)[1].startswith("no plan answers within 0.001 ms; the fastest takes ")
+    assert used(leader) == plan
+
+
 def test_an_old_plan_drains_until_the_source_uses_the_new_one_and_is_done_with_it(
     leader: Leader,
 ) -> None:
