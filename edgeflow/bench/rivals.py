@@ -6,8 +6,8 @@
 One deployment an algorithm, all at once on the same nodes, fed in turn from the device by a process
 outside every quota: the order goes forward and backward, so that what drifts drifts for all. Each
 answer is compared with the undivided network's. Weights lie on every disk beforehand. Pictures are
-JPEG files and `decode` is the first layer, so that whoever sends the picture on sends the file; with
---raw they are arrays of pixels.
+JPEG files and `decode` is the first layer, so that whoever sends the picture on sends the file;
+with --raw they are arrays of pixels.
 """
 
 from __future__ import annotations
