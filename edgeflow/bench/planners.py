@@ -21,6 +21,7 @@ import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 
 from edgeflow.bench.partitions import picture, report
@@ -28,7 +29,7 @@ from edgeflow.bench.partitions.compare import NETWORKS, compare, load
 from edgeflow.bench.partitions.compare import Row as Compared
 from edgeflow.bench.partitions.local import Row as Timed
 from edgeflow.bench.partitions.local import time_changes
-from edgeflow.bench.partitions.scene import UPLINKS
+from edgeflow.bench.partitions.scene import MACHINES, UPLINKS
 from edgeflow.cost import Cluster, LinkCost, NodeCost
 from edgeflow.graph import Contract, Graph, Op
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates
@@ -140,6 +141,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--networks", default="", help="all, or names: compare the plans instead")
     parser.add_argument("--links", default=",".join(UPLINKS), help="up-links to compare them on")
+    parser.add_argument("--inputs", default="uint8,float32", help="what a frame is")
     parser.add_argument("--out", type=Path, default=Path(), help="where the files go")
     asked = parser.parse_args(arguments)
     if asked.networks:
@@ -160,10 +162,11 @@ def compare_networks(asked: argparse.Namespace) -> str:
     names = NETWORKS if asked.networks == "all" else asked.networks.split(",")
     rows: list[Compared] = []
     for name in names:
-        sys.stderr.write(f"{name} ...\n")
-        graph = load(name)
-        for uplink in asked.links.split(","):
-            rows += compare(graph, uplink, asked.repeats)
+        for dtype in asked.inputs.split(","):
+            sys.stderr.write(f"{name} {dtype} ...\n")
+            graph = load(name, dtype)
+            for machines, uplink in product(MACHINES, asked.links.split(",")):
+                rows += compare(graph, machines, uplink, asked.repeats)
     timed = [row for shape in SHAPES for row in _time_changes(shape, asked.seed)]
     asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / "planners.md").write_text(report.as_markdown(_made(asked), rows, timed))

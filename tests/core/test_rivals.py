@@ -443,6 +443,36 @@ def test_a_change_that_matters_to_one_layer_decides_that_layer_alone() -> None:
     assert list(plan.placement.values()) == ["cam", "cam", "edge", "edge", "edge"]
 
 
+def test_a_link_that_changes_little_by_little_changes_the_plan_when_it_is_time() -> None:
+    costs = home([9000, 1000, 10], [1.0, 9.0], [9.0, 1.0])
+    problem, families = Problem(costs, {}, frozenset(("cam", "edge"))), Families.of(costs.graph)
+    plan, rate, seen = LocalPlan(problem, ("cam", "edge")), 1000.0, set()
+    for factor in (0.9,) * 25 + (1 / 0.9,) * 25:
+        rate *= factor
+        link = LinkCost(0.0, rate)
+        plan.change_link("cam", "edge", link)
+        links = {**costs.cluster.links, ("cam", "edge"): link}
+        now = CostModel(costs.graph, replace(costs.cluster, links=links), costs.known_s)
+        tariff = Tariff.of(Problem(now, {}, problem.allowed), ("cam", "edge"), families)
+        assert plan.decided.tiers.tolist() == walk(tariff, families).tiers.tolist(), rate
+        seen.add(tuple(plan.decided.tiers.tolist()))
+    assert seen == {(0, 0), (0, 1)}
+
+
+def test_hpa_puts_nothing_above_what_is_pinned_behind_it() -> None:
+    ops = [layer(f"l{at}", (f"l{at - 1}" if at else "x",), 1) for at in range(3)]
+    graph = Graph("chain", 1, (tensor("x", 1),), ("l2",), tuple(ops), {})
+    names = ("cam", "edge", "cloud")
+    nodes = {name: NodeCost(name, TIERS[at], RATES) for at, name in enumerate(names)}
+    links = {(a, b): LinkCost(0.0, 1000.0) for a in names for b in names if a != b}
+    known = {
+        name: np.full(3, seconds) for name, seconds in zip(names, (9.0, 3.0, 1.0), strict=True)
+    }
+    costs = CostModel(graph, Cluster(nodes, links, "cam"), known)
+    found = propose(graph, costs, "hpa", pinned={"l1": "edge"})
+    assert list(found.placement.values()) == ["edge", "edge", "cloud"]
+
+
 def test_a_rival_that_cannot_have_a_plan_says_what_it_lacks() -> None:
     ops = [layer(f"l{at}", (f"l{at - 1}" if at else "x",), 1) for at in range(4)]
     graph = Graph("chain", 1, (tensor("x", 1),), ("l3",), tuple(ops), {})
@@ -466,7 +496,7 @@ def test_the_same_question_has_the_same_answer() -> None:
 
 def test_the_comparison_on_networks_is_written_as_table_and_as_a_picture_that_parses() -> None:
     graph = random_graph("blocks", 12, random.Random(1))
-    rows = [row for uplink in UPLINKS for row in compare(graph, uplink, 1)]
+    rows = [row for uplink in UPLINKS for row in compare(graph, "phone", uplink, 1)]
     assert all(row.ratio >= 1 / NEAR for row in rows)
     assert spread(rows, "dads").questions == len(UPLINKS)
     text = report.as_markdown({"seed": "1"}, rows, [])

@@ -45,6 +45,7 @@ class Row:
     """One algorithm's plan."""
 
     network: str
+    machines: str
     uplink: str
     algorithm: str
     predicted_ms: float
@@ -57,27 +58,35 @@ class Row:
     is_proven: bool
     plan: str
 
+    @property
+    def question(self) -> tuple[str, str, str]:
+        """What was asked of all algorithms."""
+        return self.network, self.machines, self.uplink
 
-def load(network: str) -> Graph:
-    """The network for a uint8 picture, without its weights."""
+
+def load(network: str, dtype: str) -> Graph:
+    """The network without its weights, for a uint8 picture or a float32 tensor made of it."""
     from edgeflow.exporter import export, zoo
 
     if network == "efficientnet_lite0":
-        module = zoo.efficientnet_lite0()
+        module = zoo.efficientnet_lite0(uint8=dtype == "uint8")
     else:
-        module = zoo.pytorchcv(network, size=299 if "inception" in network else 224)
-    return replace(export(module, name=network), arrays={})
+        size = 299 if "inception" in network else 224
+        module = zoo.pytorchcv(network, size=size, uint8=dtype == "uint8")
+    name = network if dtype == "uint8" else f"{network}-{dtype}"
+    return replace(export(module, name=name), arrays={})
 
 
-def compare(graph: Graph, uplink: str, repeats: int) -> Iterator[Row]:
-    """The rows of one network behind one up-link."""
-    costs = CostModel(graph, cluster(uplink))
+def compare(graph: Graph, machines: str, uplink: str, repeats: int) -> Iterator[Row]:
+    """The rows of one network on some machines behind one up-link."""
+    costs = CostModel(graph, cluster(machines, uplink))
     best_s = propose(graph, costs).predicted_s
     for algorithm in (*ALGORITHMS, HPA_BARE):
         pins = bare(costs) if algorithm == HPA_BARE else None
         found = propose(graph, costs, "mincut" if pins else algorithm, pinned=pins)
         yield Row(
             network=graph.name,
+            machines=machines,
             uplink=uplink,
             algorithm=algorithm,
             predicted_ms=found.predicted_s * 1e3,
@@ -153,9 +162,9 @@ def spread(rows: Sequence[Row], algorithm: str) -> Spread:
 
 def backbone_shares(rows: Sequence[Row], algorithm: str, other: str) -> list[float]:
     """Backbone bytes of one against the other's, by question, where the other sends any."""
-    sent = {(row.network, row.uplink, row.algorithm): row.backbone_kb for row in rows}
+    sent = {(*row.question, row.algorithm): row.backbone_kb for row in rows}
     return [
         row.backbone_kb / there
         for row in rows
-        if row.algorithm == algorithm and (there := sent[row.network, row.uplink, other]) > 0
+        if row.algorithm == algorithm and (there := sent[(*row.question, other)]) > 0
     ]

@@ -1,4 +1,4 @@
-"""The comparison as one SVG: for each up-link bars of predicted latency against min-cut's.
+"""The comparison as one SVG: for each scene bars of predicted latency against min-cut's.
 
 Nothing is loaded from elsewhere: any browser shows the file as it is. A bar higher than the panel
 is cut off and has its number on top.
@@ -14,16 +14,16 @@ from edgeflow.bench.partitions.compare import ALGORITHMS, Row
 COLOURS = ("#b8b8b8", "#8c8c8c", "#5c5c5c", "#e69f00", "#56b4e9", "#0072b2", "#cc79a7", "#009e73")
 """By algorithm; told apart by the colour-blind too (Okabe and Ito, 2008)."""
 RATIO_MAX = 3.0
-LEFT, TOP, PANEL, GAP, BAR = 60, 90, 150, 70, 11
+LEFT, TOP, PANEL, GAP, BAR = 60, 120, 150, 90, 11
 
 
 def as_svg(rows: Sequence[Row]) -> str:
-    """The picture; one panel an up-link, one group of bars a network."""
-    uplinks = list(dict.fromkeys(row.uplink for row in rows))
+    """The picture; one panel a scene, one group of bars a network."""
+    places = list(dict.fromkeys((row.machines, row.uplink) for row in rows))
     networks = list(dict.fromkeys(row.network for row in rows))
     group = BAR * (len(ALGORITHMS) + 2)
     width = LEFT + group * len(networks) + 20
-    height = TOP + (PANEL + GAP) * len(uplinks)
+    height = TOP + (PANEL + GAP) * len(places)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
@@ -32,15 +32,15 @@ def as_svg(rows: Sequence[Row]) -> str:
         _text(LEFT, 42, "Predicted, not measured; all rates are ours. Lower is better.", 12),
         *_legend(),
     ]
-    for at, uplink in enumerate(uplinks):
+    for at, panel in enumerate(places):
         floor = TOP + PANEL + at * (PANEL + GAP)
-        lines += _axis(uplink, floor, width)
+        lines += _axis(", ".join(panel), floor, width)
         for place, network in enumerate(networks):
-            mine = {
-                row.algorithm: row for row in rows if (row.uplink, row.network) == (uplink, network)
-            }
+            asked = (network, *panel)
+            mine = {row.algorithm: row for row in rows if row.question == asked}
             lines += _bars(mine, LEFT + place * group + BAR, floor)
-            lines.append(_text(LEFT + place * group + BAR, floor + 16, network, 11))
+            for line, said in enumerate(network.split("-")):
+                lines.append(_text(LEFT + place * group + BAR, floor + 16 + 13 * line, said, 11))
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
@@ -57,8 +57,8 @@ def _legend() -> Iterator[str]:
         x += 30 + 7 * len(algorithm)
 
 
-def _axis(uplink: str, floor: int, width: int) -> Iterator[str]:
-    yield _text(8, floor - PANEL + 12, uplink, 14)
+def _axis(title: str, floor: int, width: int) -> Iterator[str]:
+    yield _text(LEFT, floor - PANEL - 24, title, 14)
     for ratio in range(int(RATIO_MAX) + 1):
         y = floor - ratio / RATIO_MAX * PANEL
         yield f'<line x1="{LEFT}" y1="{y:g}" x2="{width - 20}" y2="{y:g}" stroke="#dddddd"/>'
@@ -69,7 +69,7 @@ def _bars(mine: dict[str, Row], left: int, floor: int) -> Iterator[str]:
     for at, (algorithm, colour) in enumerate(zip(ALGORITHMS, COLOURS, strict=True)):
         row, x = mine[algorithm], left + at * BAR
         tall = min(row.ratio, RATIO_MAX) / RATIO_MAX * PANEL
-        said = escape(f"{row.network}, {row.uplink}, {algorithm}: {row.predicted_ms:.1f} ms")
+        said = escape(f"{', '.join(row.question)}, {algorithm}: {row.predicted_ms:.1f} ms")
         yield (
             f'<rect x="{x}" y="{floor - tall:.1f}" width="{BAR - 1}" height="{tall:.1f}" '
             f'fill="{colour}"><title>{said} ({row.ratio:.2f}×)</title></rect>'

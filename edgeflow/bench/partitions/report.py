@@ -40,8 +40,9 @@ def as_markdown(made: dict[str, str], rows: Sequence[Row], timed: Sequence[local
         ["## Planning", *_planning(rows)],
         ["## HPA's local re-evaluation", *local_lines(timed)],
     ]
-    for uplink in dict.fromkeys(row.uplink for row in rows):
-        parts.append([f"## {uplink}: predicted ms (ratio to mincut)", *_latencies(rows, uplink)])
+    for place in dict.fromkeys((row.machines, row.uplink) for row in rows):
+        mine = [row for row in rows if (row.machines, row.uplink) == place]
+        parts.append([f"## {', '.join(place)}: predicted ms (ratio to mincut)", *_latencies(mine)])
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
@@ -52,12 +53,14 @@ def summary(rows: Sequence[Row]) -> list[str]:
         found = spread(rows, algorithm)
         lines.append(
             f"| {algorithm} | {found.median:.3f} | {found.low:.3f} to {found.high:.3f} "
-            f"| {found.worst.ratio:.3f} | {found.worst.network}, {found.worst.uplink} "
+            f"| {found.worst.ratio:.3f} | {', '.join(found.worst.question)} "
             f"| {found.best_found} of {found.questions} |"
         )
     planned = [row for row in rows if row.algorithm == "mincut"]
     proven = sum(row.is_proven for row in planned)
-    return [*lines, "", f"mincut: {proven} of {len(planned)} plans proven optimal."]
+    split = sum("|" in row.plan for row in planned)
+    said = f"mincut: {proven} of {len(planned)} plans proven optimal; {split} of all split."
+    return [*lines, "", said]
 
 
 def local_lines(timed: Sequence[local.Row]) -> list[str]:
@@ -108,11 +111,9 @@ def _planning(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _latencies(rows: Sequence[Row], uplink: str) -> list[str]:
+def _latencies(rows: Sequence[Row]) -> list[str]:
     cells = {
-        (row.network, row.algorithm): f"{row.predicted_ms:.1f} ({row.ratio:.2f})"
-        for row in rows
-        if row.uplink == uplink
+        (row.network, row.algorithm): f"{row.predicted_ms:.1f} ({row.ratio:.2f})" for row in rows
     }
     networks = dict.fromkeys(network for network, _ in cells)
     lines = _head("network", *ALGORITHMS)

@@ -18,12 +18,14 @@ from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates
 
 CAM, NEAR, FAR = "cam", "edge", "cloud"
 
-NODES = {
-    CAM: NodeCost(CAM, DEVICE, Rates(8e9, 4e9, 3e9, 2e-5, 2e9)),
-    NEAR: NodeCost(NEAR, EDGE, Rates(1.2e11, 4e10, 1.2e10, 4e-6, 2e10)),
-    FAR: NodeCost(FAR, CLOUD, Rates(4e12, 1e12, 3e11, 3e-6, 4e11)),
+CLOUD_RATES = Rates(4e12, 1e12, 3e11, 3e-6, 4e11)
+"""A server's GPU: 4,000 GFLOP/s in convolutions."""
+MACHINES = {
+    "board": (Rates(8e9, 4e9, 3e9, 2e-5, 2e9), Rates(1.2e11, 4e10, 1.2e10, 4e-6, 2e10)),
+    "phone": (Rates(2e10, 1e10, 8e9, 8e-6, 5e9), Rates(6e10, 2e10, 8e9, 6e-6, 1e10)),
 }
-"""A small ARM board, a desktop's CPU, a server's GPU: 8, 120 and 4,000 GFLOP/s in convolutions."""
+"""Device and edge node: a small ARM board beside a desktop, 8 and 120 GFLOP/s in convolutions; a
+phone beside a mini PC, 20 and 60."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,14 @@ UPLINKS = {
 }
 
 
-def cluster(uplink: str) -> Cluster:
-    """The three nodes behind one of `UPLINKS`."""
-    up = UPLINKS[uplink]
+def cluster(machines: str, uplink: str) -> Cluster:
+    """Three nodes, of `MACHINES`, behind one of `UPLINKS`."""
+    up, (device, edge) = UPLINKS[uplink], MACHINES[machines]
+    nodes = {
+        CAM: NodeCost(CAM, DEVICE, device),
+        NEAR: NodeCost(NEAR, EDGE, edge),
+        FAR: NodeCost(FAR, CLOUD, CLOUD_RATES),
+    }
     links = {
         (CAM, NEAR): _through(RADIO.up_mbps, WIRE.down_mbps, RADIO, WIRE),
         (NEAR, CAM): _through(WIRE.up_mbps, RADIO.down_mbps, RADIO, WIRE),
@@ -56,7 +63,7 @@ def cluster(uplink: str) -> Cluster:
         (NEAR, FAR): _through(WIRE.up_mbps, up.up_mbps, WIRE, up),
         (FAR, NEAR): _through(WIRE.down_mbps, up.down_mbps, WIRE, up),
     }
-    return Cluster(NODES, links, CAM)
+    return Cluster(nodes, links, CAM)
 
 
 def _through(first_mbps: float, second_mbps: float, first: Way, second: Way) -> LinkCost:
@@ -67,10 +74,9 @@ def _through(first_mbps: float, second_mbps: float, first: Way, second: Way) -> 
 
 def describe() -> list[str]:
     """What it is, in sentences."""
-    nodes = "; ".join(
-        f"{node.name} ({node.tier.name}) {node.rates.conv_flops_per_s / 1e9:,.0f} GFLOP/s"
-        for node in NODES.values()
-        if node.rates
+    pairs = "; ".join(
+        f"{name} {device.conv_flops_per_s / 1e9:g} and {edge.conv_flops_per_s / 1e9:g}"
+        for name, (device, edge) in MACHINES.items()
     )
     ways = "; ".join(
         f"{name} {way.up_mbps:g} up, {way.down_mbps:g} down, {way.delay_ms:g} ms"
@@ -78,7 +84,10 @@ def describe() -> list[str]:
     )
     return [
         "Predicted by the cost model, not measured; all rates are ours, chosen to be plausible.",
-        f"Nodes, in convolutions: {nodes}.",
+        f"Device and edge node in GFLOP/s of convolutions: {pairs}; the cloud "
+        f"{CLOUD_RATES.conv_flops_per_s / 1e9:,.0f}.",
+        "Inputs: raw uint8 pictures, or the float32 tensor made of them (`-float32`), four times"
+        " the bytes.",
         f"Up-links in Mbit/s: {ways}. The camera's radio: {RADIO.up_mbps:g} Mbit/s, "
         f"{RADIO.delay_ms:g} ms; the edge node's wire: {WIRE.up_mbps:g} Mbit/s.",
     ]
