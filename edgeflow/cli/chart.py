@@ -10,14 +10,17 @@ Both axes are logarithmic; the vertical one is linear where the curves lie close
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeflow.cli.markup import Markup, element, join
 
 WIDTH, HEIGHT = 1000.0, 540.0
 LEFT, RIGHT, TOP, BOTTOM = 74.0, 210.0, 58.0, 58.0
 LABEL_HEIGHT = 17.0
+LABEL_SIGNS = 27
+"""Names at the right are wrapped behind so many."""
 LOG_FROM = 5.0
 """Curves that differ by more than this factor get a logarithmic axis."""
 COLOURS = 8
@@ -34,7 +37,10 @@ class Curve:
 
     label: str
     points: tuple[XY, ...]
+    """At the same values for all."""
     is_main: bool = False
+    between: tuple[XY, ...] = ()
+    """More points where they are known, such as both sides of a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +114,7 @@ def merged(curves: Sequence[Curve]) -> list[Curve]:
     for curve in sorted(curves, key=lambda each: not each.is_main):
         for at, other in enumerate(found):
             if all(_is_close(a[1], b[1]) for a, b in zip(curve.points, other.points, strict=True)):
-                label = f"{other.label}, {curve.label}"
-                found[at] = Curve(label, other.points, other.is_main)
+                found[at] = replace(other, label=f"{other.label}, {curve.label}")
                 break
         else:
             found.append(curve)
@@ -193,16 +198,25 @@ def _curves(curves: Sequence[Curve], across: Axis, up: Axis) -> Iterator[Markup]
     """The main curve last, over the others, then the names at the right."""
     for at, curve in reversed(list(enumerate(curves))):
         kind = f"curve c{at % COLOURS}{' main' if curve.is_main else ''}"
-        for run in _runs(curve.points):
+        for run in _runs(sorted((*curve.points, *curve.between), key=lambda point: point[0])):
             places = " ".join(f"{across.place(x):.1f},{up.place(y):.1f}" for x, y in run)
             yield element("polyline", element("title", curve.label), points=places, class_=kind)
-    ends = [[each for each in curve.points if math.isfinite(each[1])] for curve in curves]
-    wanted = [up.place(each[-1][1]) if each else up.stop for each in ends]
-    for (at, curve), y, own in zip(enumerate(curves), spread(wanted), wanted, strict=True):
+    yield from _names(curves, up)
+
+
+def _names(curves: Sequence[Curve], up: Axis) -> Iterator[Markup]:
+    """Each curve's name at its right end, moved where another one stands."""
+    ends = [[y for _, y in curve.points if math.isfinite(y)] for curve in curves]
+    wanted = [up.place(each[-1]) if each else up.stop for each in ends]
+    told = [textwrap.wrap(curve.label, LABEL_SIGNS) for curve in curves]
+    places = spread(wanted, [len(lines) for lines in told])
+    for (at, curve), lines, y, own in zip(enumerate(curves), told, places, wanted, strict=True):
         x, kind = WIDTH - RIGHT, f"c{at % COLOURS}"
         yield element("path", d=f"M{x:g} {own:.1f} L{x + 12:g} {y:.1f}", class_=f"lead {kind}")
         bold = "700" if curve.is_main else None
-        yield _text(x + 16, y + 4, curve.label, f"name {kind}", font_weight=bold)
+        for row, line in enumerate(lines):
+            below = y + 4 + row * LABEL_HEIGHT
+            yield _text(x + 16, below, line, f"name {kind}", font_weight=bold)
 
 
 def _runs(points: Sequence[XY]) -> Iterator[list[XY]]:
@@ -218,18 +232,19 @@ def _runs(points: Sequence[XY]) -> Iterator[list[XY]]:
         yield run
 
 
-def spread(wanted: Sequence[float]) -> list[float]:
-    """Places near the wanted ones, at least a label's height apart, within the chart."""
+def spread(wanted: Sequence[float], rows: Sequence[int]) -> list[float]:
+    """Places near the wanted ones for labels of so many rows, one below the other, within the
+    chart."""
     order = sorted(range(len(wanted)), key=lambda at: wanted[at])
     places = list(wanted)
     floor = TOP
     for at in order:
         places[at] = max(wanted[at], floor)
-        floor = places[at] + LABEL_HEIGHT
-    ceiling = HEIGHT - BOTTOM + 4
+        floor = places[at] + rows[at] * LABEL_HEIGHT
+    ceiling = HEIGHT - BOTTOM + LABEL_HEIGHT
     for at in reversed(order):
-        places[at] = min(places[at], ceiling)
-        ceiling = places[at] - LABEL_HEIGHT
+        places[at] = min(places[at], ceiling - rows[at] * LABEL_HEIGHT)
+        ceiling = places[at]
     return places
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 
 from edgeflow.cli import chart, plantable
-from edgeflow.cli.chart import Curve, Mark, Zone, number
+from edgeflow.cli.chart import XY, Curve, Mark, Zone, number
 from edgeflow.cli.markup import Markup, element, join
 from edgeflow.cli.plantable import MEASURES, Measure, nodes_of
 from edgeflow.scene import Scene, unit_of
@@ -112,10 +112,20 @@ def _curves(found: Sweep, measure: Measure) -> list[Curve]:
             name,
             tuple((point.value, point.worth(name) * measure.factor) for point in found.points),
             name == BEST,
+            _sides(found, measure) if name == BEST else (),
         )
         for name in names
     ]
     return [curve for curve in curves if any(math.isfinite(y) for _, y in curve.points)]
+
+
+def _sides(found: Sweep, measure: Measure) -> tuple[XY, ...]:
+    """The best plan on both sides of each change."""
+    sides: list[XY] = []
+    for before, behind in pairwise(found.stretches):
+        sides.append((behind.low, before.high_worth * measure.factor))
+        sides.append((behind.low, behind.low_worth * measure.factor))
+    return tuple(sides)
 
 
 def _zones(found: Sweep) -> list[Zone]:

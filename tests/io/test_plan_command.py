@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import edgeflow
+from edgeflow.cli import chart
 from edgeflow.cli.main import main
 from edgeflow.cli.markup import Markup, element, join
 from edgeflow.io import clusterfile
@@ -229,6 +232,28 @@ def test_markup_escapes_all_but_markup() -> None:
     assert element("rect", x=1.50, stroke_width=2, class_=None) == (
         '<rect x="1.5" stroke-width="2"></rect>'
     )
+
+
+def test_names_at_the_right_stand_one_below_the_other_within_the_chart() -> None:
+    bottom = chart.HEIGHT - chart.BOTTOM
+    rows = [1, 2, 1, 3]
+    places = chart.spread([bottom, bottom - 1, 200.0, bottom], rows)
+    assert places[2] == 200.0
+    order = sorted(range(4), key=lambda at: places[at])
+    for before, behind in pairwise(order):
+        gap = places[behind] - places[before]
+        assert gap >= rows[before] * chart.LABEL_HEIGHT - 1e-9
+    lowest = [y + (row - 1) * chart.LABEL_HEIGHT for y, row in zip(places, rows, strict=True)]
+    assert max(lowest) <= bottom
+
+
+def test_curves_that_coincide_are_one_with_both_names() -> None:
+    flat, slope = ((1.0, 5.0), (2.0, 5.0)), ((1.0, 9.0), (2.0, math.inf))
+    curves = [chart.Curve("a", flat), chart.Curve("b", slope), chart.Curve("best", flat, True)]
+    assert [(each.label, each.is_main) for each in chart.merged(curves)] == [
+        ("best, a", True),
+        ("b", False),
+    ]
 
 
 @pytest.mark.parametrize(
