@@ -26,7 +26,7 @@ STYLE = """
   --ink: #e4e8ec; --dim: #9aa5b1; --paper: #14181d; --rule: #333b44; --zone: #1c232b;
   --mark: #ff8a80; --c0: #7cacf8; --c1: #f5b556; --c2: #4db6ac; --c3: #d38cf0; --c4: #9fb4bf;
   --c5: #f48fb1; --c6: #b5d155; --c7: #c9a696 } }
-body { margin: 2rem auto; max-width: 66rem; padding: 0 1.2rem; background: var(--paper);
+body { margin: 2rem auto; max-width: 70rem; padding: 0 1.2rem; background: var(--paper);
   color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .3rem }
 h2 { font-size: 1.1rem; margin-top: 2rem }
@@ -39,6 +39,8 @@ table { border-collapse: collapse; width: 100%; font-size: 13.5px }
 th { text-align: left; color: var(--dim); font-weight: 500 } th, td { padding: .3rem .9rem .3rem 0;
   border-bottom: 1px solid var(--rule); vertical-align: top; white-space: pre-line }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+table.tight { font-size: 12.5px }
+table.tight td, table.tight th { white-space: pre; padding-right: .7rem }
 code { font: 12.5px/1.45 ui-monospace, monospace; overflow-wrap: anywhere }
 svg.chart { width: 100%; height: auto; font: 12px system-ui, sans-serif }
 svg text { fill: var(--ink) } svg .tick, svg .now-label { fill: var(--dim) }
@@ -83,6 +85,7 @@ def page(findings: Findings) -> str:
         element("h2", "Algorithms side by side, as given"),
         _answers(findings),
         element("h2", "Why this cut: what others would cost"),
+        element("p", findings.best.proposal.reason if findings.best.proposal else ""),
         _beside(findings),
         *_sources(scene),
         element("footer", _closing(found)),
@@ -148,7 +151,12 @@ def _finite(one: float, other: float) -> float:
     return one if math.isfinite(one) else other
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[str]) -> Markup:
+def _table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    numbers: Collection[str],
+    kind: str | None = None,
+) -> Markup:
     """A table; `numbers` are the columns that stand to the right."""
     kinds = {at: "n" for at, text in enumerate(head) if text in numbers}
     titles = [element("th", text, class_=kinds.get(at)) for at, text in enumerate(head)]
@@ -156,7 +164,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collecti
         element("tr", *(element("td", cell, class_=kinds.get(at)) for at, cell in enumerate(row)))
         for row in rows
     ]
-    whole = element("table", element("thead", element("tr", *titles)), element("tbody", *lines))
+    whole = element(
+        "table", element("thead", element("tr", *titles)), element("tbody", *lines), class_=kind
+    )
     return element("div", whole, class_="scroll")
 
 
@@ -179,7 +189,7 @@ def _answers(findings: Findings) -> Markup:
         for each in findings.answers
         if not each.proposal
     ]
-    table = _table(plantable.columns(findings), plantable.rows(findings), plantable.RIGHT)
+    table = _table(plantable.columns(findings), plantable.rows(findings), plantable.RIGHT, "tight")
     return join(table, *refused)
 
 
