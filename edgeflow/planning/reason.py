@@ -9,6 +9,10 @@ from edgeflow.planning.goal import Goal, Scale
 from edgeflow.planning.whole import TIERS
 
 
+SEARCHED = ("mincut", "brute")
+"""Algorithms that looked for the best plan; what others say is theirs alone."""
+
+
 def explain(problem: Problem, placement: Placement, terms: Terms, algorithm: str) -> str:
     """The sentence, without the proof: "split: …" or "do not split: …"."""
     used = list(dict.fromkeys(placement.values()))
@@ -16,8 +20,8 @@ def explain(problem: Problem, placement: Placement, terms: Terms, algorithm: str
     total = _ms(terms.total_s)
     if algorithm in TIERS:
         return f"{algorithm} as asked: all on {used[0]} takes {total} ({made_of})"
-    if algorithm == "by hand":
-        return f"placed by hand on {', '.join(used)}: {total} ({made_of})"
+    if algorithm not in SEARCHED:
+        return f"placed {_by(algorithm)} on {', '.join(used)}: {total} ({made_of})"
     if len(used) == 1:
         return (
             f"do not split: all on {used[0]} is fastest, {total} ({made_of})"
@@ -41,8 +45,8 @@ def explain_goal(
     used = list(dict.fromkeys(placement.values()))
     if algorithm in TIERS:
         where = f"{algorithm} as asked: all on {used[0]}"
-    elif algorithm == "by hand":
-        where = f"placed by hand on {', '.join(used)}"
+    elif algorithm not in SEARCHED:
+        where = f"placed {_by(algorithm)} on {', '.join(used)}"
     else:
         where = f"all on {used[0]}" if len(used) == 1 else f"split over {', '.join(used)}"
     one = f"one frame takes {_ms(terms.total_s)} ({_made_of(problem.costs, terms)})"
@@ -86,6 +90,10 @@ def _instead(problem: Problem, used: list[str]) -> str:
     if not others:
         return ", the only node that computes"
     return ", against " + ", ".join(f"{_ms(price)} all on {name}" for price, name in others)
+
+
+def _by(algorithm: str) -> str:
+    return algorithm if algorithm == "by hand" else f"by {algorithm}"
 
 
 def _made_of(costs: CostModel, terms: Terms) -> str:

@@ -104,6 +104,11 @@ def test_the_undivided_rivals_are_what_they_say_and_bounded_by_the_best() -> Non
     assert "% less)" in plan(home(), "device-only").reason
 
 
+@pytest.mark.parametrize("algorithm", ["neurosurgeon", "dads", "dads-heavy", "hpa"])
+def test_a_rival_does_not_speak_of_the_fastest(algorithm: str) -> None:
+    assert plan(home(), algorithm).reason.startswith(f"placed by {algorithm} on ")
+
+
 def test_device_only_is_another_device_where_the_source_computes_nothing_never_an_edge() -> None:
     costs = fleet(
         chain(10, 10),
