@@ -8,7 +8,6 @@ from edgeflow.planning.candidates import Problem
 from edgeflow.planning.goal import Goal, Scale
 from edgeflow.planning.whole import TIERS
 
-
 SEARCHED = ("mincut", "brute")
 """Algorithms that looked for the best plan; what others say is theirs alone."""
 
