@@ -37,7 +37,7 @@ def test_the_demo_answers_every_frame_although_its_leader_dies(tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_however_the_demo_ends_its_processes_end_too(tmp_path: Path, number: int) -> None:
     log = tmp_path / "demo.log"
     with log.open("wb") as out:
