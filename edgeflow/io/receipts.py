@@ -1,4 +1,7 @@
-"""What a message took to cross: from asking to send it until its receipt came back.
+"""What a message took to cross: until its receipt came back, less the way that the receipt took.
+
+The receipt's own way is half of the quickest small message's way there and back, as NTP has it
+(RFC 5905, section 8): no two clocks are compared, and a link is taken to be as slow in both ways.
 
 Only messages that had the link alone count: one that overlapped another says nothing of the rate.
 A link whose last message was quick is asked now and then, a slow one every time: a receipt for each
@@ -21,6 +24,8 @@ QUICK_S = 0.005
 """A message that took less leaves no receipt wanted for a while; so little it can falsify."""
 ASK_S = 0.05
 """The while: a link that slows down is noticed after so long."""
+SMALL_BYTES = 4096
+"""So little fits into one flight of packets: such a message's time is delay, there and back."""
 UNASKED = 0
 """The serial of a message that wants no receipt."""
 
@@ -40,6 +45,8 @@ class Receipts:
         self._waiting: dict[str, dict[int, _Sent]] = {}
         self._last: dict[str, tuple[float, float]] = {}
         """When a peer was last asked, and what its last receipted message took."""
+        self._round_trip_s: dict[str, float] = {}
+        """Of the quickest small message to a peer."""
 
     def wants(self, peer: str, now_s: float) -> bool:
         """Whether the next message to this peer should ask for a receipt."""
@@ -67,9 +74,14 @@ class Receipts:
             self._last[peer] = (self._last[peer][0], now_s - sent.start_s)
         if sent is None or not sent.alone or receipt.received_bytes != sent.size_bytes:
             return None
-        return Transferred(peer, sent.size_bytes, now_s - sent.start_s)
+        took_s = now_s - sent.start_s
+        if sent.size_bytes <= SMALL_BYTES:
+            self._round_trip_s[peer] = min(took_s, self._round_trip_s.get(peer, took_s))
+        way_back_s = min(self._round_trip_s.get(peer, 0.0), took_s) / 2
+        return Transferred(peer, sent.size_bytes, took_s - way_back_s)
 
     def forget(self, peer: str) -> None:
         """The link is gone, and what was on its way with it."""
         self._waiting.pop(peer, None)
         self._last.pop(peer, None)
+        self._round_trip_s.pop(peer, None)

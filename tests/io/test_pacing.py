@@ -48,12 +48,30 @@ def test_messages_to_two_peers_share_an_up_link_only_where_told(
     is_shared: bool, told: bool
 ) -> None:
     receipts = Receipts(is_shared=is_shared)
-    receipts.sent("b", 1, 100, 0.0)
-    receipts.sent("c", 2, 100, 0.1)
-    found = receipts.came("b", Receipt(1, 100), 0.5)
+    receipts.sent("b", 1, 10_000, 0.0)
+    receipts.sent("c", 2, 10_000, 0.1)
+    found = receipts.came("b", Receipt(1, 10_000), 0.5)
     assert (found is not None) == told
     if found:
         assert found.seconds == 0.5
+
+
+def test_the_way_of_the_receipt_is_not_the_messages() -> None:
+    receipts = Receipts(is_shared=False)
+    took = []
+    # 30 ms each way, and 10 ms for each 10 kB; the machine was busy when the second small one came.
+    for serial, (nbytes, seconds) in enumerate(
+        [(1000, 0.061), (1000, 0.090), (10_000, 0.070), (50_000, 0.110)], start=1
+    ):
+        receipts.sent("b", serial, nbytes, serial)
+        found = receipts.came("b", Receipt(serial, nbytes), serial + seconds)
+        assert found is not None
+        took.append(found.seconds)
+    assert took == pytest.approx([0.0305, 0.0595, 0.0395, 0.0795])
+    receipts.sent("b", 9, 10_000, 9.0)
+    quick = receipts.came("b", Receipt(9, 10_000), 9.02)
+    assert quick is not None
+    assert quick.seconds == pytest.approx(0.01)
 
 
 def test_a_receipt_that_lies_or_comes_twice_tells_nothing() -> None:
