@@ -78,6 +78,18 @@ class Plan(Struct, frozen=True):
     """sha256 of all the fields above, see `edgeflow.codec.plan_hash`."""
 
 
+class Rect(Struct, frozen=True, order=True):
+    """A rectangle of a map (N, C, rows, columns): rows [top, bottom), columns [left, right)."""
+
+    top: Count
+    bottom: Count
+    left: Count
+    right: Count
+
+    def __str__(self) -> str:
+        return f"{self.top}:{self.bottom},{self.left}:{self.right}"
+
+
 # --- MQTT ---------------------------------------------------------------------------------------
 
 
@@ -463,10 +475,12 @@ class TensorHead(Struct, frozen=True):
     name: str
     dtype: str
     shape: tuple[Annotated[int, Meta(ge=0)], ...]
+    rect: Rect | None = None
+    """Which rectangle of the tensor's map the buffer holds; None: all of the tensor."""
 
 
 class Frame(Struct, frozen=True, tag="frame"):
-    """Input tensors of one segment, for one attempt at one frame."""
+    """Input tensors of one segment, or rectangles of them, for one attempt at one frame."""
 
     deployment: Name
     plan: PlanId
@@ -479,6 +493,8 @@ class Frame(Struct, frozen=True, tag="frame"):
     budget_s: float
     """What is left of the deadline when this was sent."""
     tensors: tuple[TensorHead, ...]
+    segment: Count = 0
+    """For which segment of the plan, by its place in `edgeflow.split.Split.segments`."""
 
 
 class Result(Struct, frozen=True, tag="result"):
