@@ -9,19 +9,22 @@ Invariant: at one number of threads, every placement gives the bits of the undiv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeflow import encoded
-from edgeflow.codec import decode_tensors, encode_tensors, head_of
+from edgeflow.codec import decode_tensors, encode_tensors, head_of, heads_of
 from edgeflow.errors import ModelError, UsageError
 from edgeflow.executors import Segment, build
+from edgeflow.executors.piece import build_piece
 from edgeflow.graph import Array, Contract, Graph
 from edgeflow.messages import Claim, Frame, PlanId
-from edgeflow.placement import parse_placement, split
+from edgeflow.parcel import Parcel, Placed, parcel, take
+from edgeflow.placement import Layout, parse_placement
+from edgeflow.split import Patch, split
 
 SOURCE = "source"
 """The node where frames enter; what it gives to and gets from segments crosses a wire too."""
@@ -46,25 +49,28 @@ class Report:
     """Tensors that crossed where an output differed."""
 
 
-def cross(tensors: Mapping[str, Array]) -> dict[str, Array]:
-    """The tensors after a trip over the wire: through bytes that nobody shares."""
-    heads = tuple(head_of(name, array) for name, array in tensors.items())
+def cross(made: Parcel, patches: Iterable[Patch]) -> Parcel:
+    """These parts of tensors after a trip over the wire: through bytes that nobody shares."""
+    tensors = {patch.name: take([made], *patch) for patch in patches}
+    heads = tuple(head_of(name, tensors[name], rect) for name, rect in patches)
     frame = Frame("audit", _PLAN, 0, "0" * 64, SOURCE, 0, 0, 0, 0.0, heads)
-    parts = [bytes(part) for part in encode_tensors(frame, dict(tensors))]
-    return decode_tensors(parts)[1]
+    parts = [bytes(part) for part in encode_tensors(frame, tensors)]
+    message, arrays = decode_tensors(parts)
+    return {head.name: Placed(arrays[head.name], head.rect) for head in heads_of(message)}
 
 
 def run(
     graph: Graph,
     inputs: Mapping[str, Array] | Array,
-    placement: Mapping[str, str] | str | None = None,
+    placement: Layout | str | None = None,
     *,
     threads: int = 1,
 ) -> dict[str, Array]:
     """The outputs by name; whole, or split exactly as the placement says.
 
     `inputs` is an array where the graph has one input. A placement is a line that
-    `edgeflow.placement` reads, or a node by layer. ModelError where an input does not fit.
+    `edgeflow.placement` reads, or a node or tile map by layer. ModelError where an input does not
+    fit.
     """
     feed = check_inputs(graph, inputs)
     if placement is None:
@@ -72,17 +78,20 @@ def run(
     if isinstance(placement, str):
         placement = parse_placement(graph, placement)
     plan = split(graph, placement, SOURCE)
-    held: dict[str, dict[str, Array]] = {
-        node: cross({name: feed[name] for name in names}) for node, names in plan.entry.items()
-    }
-    results: dict[str, Array] = {}
-    for node, part in plan.segments.items():
-        made = _segment(graph, part.layers, threads, part.outputs).run(held.pop(node, {}))
-        for peer, names in part.sends.items():
-            held.setdefault(peer, {}).update(cross({name: made[name] for name in names}))
+    entered = parcel(feed)
+    held = {at: [cross(entered, patches)] for at, patches in plan.entry.items()}
+    results: list[Parcel] = []
+    for part in plan.segments:
+        outputs = part.outputs if part.tile is None else None
+        piece = build_piece(
+            graph, part.layers, graph.arrays, part.tile, threads=threads, outputs=outputs
+        )
+        made = piece.run(held.pop(part.at, []))
+        for at, patches in part.sends.items():
+            held.setdefault(at, []).append(cross(made, patches))
         if part.results:
-            results.update(cross({name: made[name] for name in part.results}))
-    return {name: results[name] for name in graph.outputs}
+            results.append(cross(made, part.results))
+    return {name: take(results, name) for name in graph.outputs}
 
 
 def verify(

@@ -17,7 +17,8 @@ from itertools import pairwise
 from edgeflow.cost import Cluster, CostModel
 from edgeflow.errors import EdgeflowError
 from edgeflow.graph import Graph
-from edgeflow.placement import Placement, split
+from edgeflow.placement import Placement
+from edgeflow.split import split
 from edgeflow.planning import Goal
 from edgeflow.planning.goal import Scale, is_within, restricted
 
@@ -42,7 +43,7 @@ def neighbours(
 ) -> tuple[Neighbour, ...]:
     """Those that can be run and keep the goal's constraints."""
     scale = Scale.of(goal, restricted(CostModel(graph, cluster), goal))
-    nodes = list(split(graph, placement, cluster.source).segments)
+    nodes = list(split(graph, placement, cluster.source).nodes)
     found = [
         *_moved(scale, placement, nodes),
         *(_best_cut(scale, *pair) for pair in _pairs(cluster, nodes)),
@@ -78,9 +79,9 @@ def _undivided(scale: Scale, placement: Placement) -> list[Neighbour]:
 
 def _moved(scale: Scale, placement: Placement, nodes: Sequence[str]) -> Iterator[Neighbour]:
     """One layer over each boundary of the plan, both ways."""
-    layers = split(scale.costs.graph, placement, scale.costs.cluster.source).segments
+    found = split(scale.costs.graph, placement, scale.costs.cluster.source)
     for before, behind in pairwise(nodes):
-        last, first = layers[before].layers[-1], layers[behind].layers[0]
+        last, first = found.of(before)[0].layers[-1], found.of(behind)[0].layers[0]
         for what, moved in (
             (f"one layer earlier: {last} @{behind}", {**placement, last: behind}),
             (f"one layer later: {first} @{before}", {**placement, first: before}),

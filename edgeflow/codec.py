@@ -31,6 +31,7 @@ from edgeflow.messages import (
     ControlMessage,
     Plan,
     ProbeData,
+    Rect,
     SignalMessage,
     TensorHead,
     TensorMessage,
@@ -193,10 +194,8 @@ def decode_tensors(parts: Sequence[Buffer]) -> tuple[TensorMessage, dict[str, ND
     message: TensorMessage = _unpack(_TENSOR.decode, parts[0])
     sizes = [len(part) for part in parts[1:]]
     _check_heads(message, sizes)
-    heads = heads_of(message, sum(sizes))
-    return message, {
-        head.name: _array(head, part) for head, part in zip(heads, parts[1:], strict=True)
-    }
+    pairs = zip(heads_of(message, sum(sizes)), parts[1:], strict=True)
+    return message, {head.name: _array(head, part) for head, part in pairs}
 
 
 @cache
@@ -204,9 +203,9 @@ def _name_of(dtype: np.dtype[Any]) -> str:
     return dtype.name  # numpy works it out anew each time
 
 
-def head_of(name: str, array: NDArray[Any]) -> TensorHead:
-    """The header's line on an array."""
-    return TensorHead(name, _name_of(array.dtype), tuple(array.shape))
+def head_of(name: str, array: NDArray[Any], rect: Rect | None = None) -> TensorHead:
+    """The header's line on an array, or on the rectangle of a map that it holds."""
+    return TensorHead(name, _name_of(array.dtype), tuple(array.shape), rect)
 
 
 def heads_of(message: TensorMessage, raw_bytes: int = 0) -> tuple[TensorHead, ...]:

@@ -4,7 +4,7 @@
     message  seconds = delay of the directed link + bytes / rate of the link
 
 The objective is the *sum*: one frame, nothing overlaps. Messages are those of
-`edgeflow.placement.split`: one from the source for each node that needs graph inputs, one from each
+`edgeflow.split`: one from the source for each node that needs graph inputs, one from each
 segment to each later one, one from each maker of outputs back to the source. A tensor is paid once
 for each directed link, however many layers of the reader want it; the delay once a message.
 
@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from edgeflow.graph import Graph
-from edgeflow.placement import Placement, Split, split
+from edgeflow.placement import Layout, TileMap
+from edgeflow.split import Patch, Split, patch_bytes, split
 from edgeflow.workload import NodeCost, Seconds, Workload
 
 __all__ = ["Cluster", "CostModel", "LinkCost", "NodeCost", "Seconds", "Terms", "Workload"]
@@ -107,8 +108,8 @@ class CostModel:
         delay_s, byte_s = self.price(sender, receiver)
         return delay_s + nbytes * byte_s if nbytes else delay_s
 
-    def evaluate(self, placement: Placement) -> Terms:
-        """The price of a placement; PlacementError where it is not total or goes in circles."""
+    def evaluate(self, placement: Layout) -> Terms:
+        """The price of a layout; PlacementError where it is not total or goes in circles."""
         key = tuple(placement.items())
         found = self._terms.get(key)
         if found is None:
@@ -119,22 +120,23 @@ class CostModel:
         return found
 
     @cached_property
-    def _terms(self) -> dict[tuple[tuple[str, str], ...], Terms]:
+    def _terms(self) -> dict[tuple[tuple[str, str | TileMap], ...], Terms]:
         """By placement: one plan is priced by several who ask about it."""
         return {}
 
     def _price(self, parts: Split) -> Terms:
-        source, compute_s = parts.source, {}
+        source = parts.source
+        compute_s: dict[str, float] = {}
         transfer_s: dict[tuple[str, str], float] = {}
         sent: dict[tuple[str, str], int] = {}
         way_back_s = 0.0
-        for node, names in parts.entry.items():
-            self._send(transfer_s, sent, (source, node), names)
-        for node, segment in parts.segments.items():
-            places = [self._index[name] for name in segment.layers]
-            compute_s[node] = self._compute_s(node, places)
-            for peer, names in segment.sends.items():
-                self._send(transfer_s, sent, (node, peer), names)
+        for at, patches in parts.entry.items():
+            self._send(transfer_s, sent, (source, parts.segments[at].node), patches)
+        for segment in parts.segments:
+            node, places = segment.node, [self._index[name] for name in segment.layers]
+            compute_s[node] = compute_s.get(node, 0.0) + self._compute_s(node, places)
+            for at, patches in segment.sends.items():
+                self._send(transfer_s, sent, (node, parts.segments[at].node), patches)
             if segment.results and node != source:
                 nbytes = self._bytes(segment.results)
                 way_back_s += self.transfer_s(nbytes, node, source)
@@ -149,18 +151,18 @@ class CostModel:
             return math.inf
         return float(self.layers_s(node)[places].sum())
 
-    def _bytes(self, names: Iterable[str]) -> int:
-        return sum(self.graph.tensors[name].nbytes for name in names)
+    def _bytes(self, patches: Iterable[Patch]) -> int:
+        return sum(patch_bytes(self.graph, patch) for patch in patches)
 
     def _send(
         self,
         transfer_s: dict[tuple[str, str], float],
         sent: dict[tuple[str, str], int],
         link: tuple[str, str],
-        names: tuple[str, ...],
+        patches: tuple[Patch, ...],
     ) -> None:
         if link[0] == link[1]:
             return
-        nbytes = self._bytes(names)
+        nbytes = self._bytes(patches)
         transfer_s[link] = transfer_s.get(link, 0.0) + self.transfer_s(nbytes, *link)
         sent[link] = sent.get(link, 0) + nbytes

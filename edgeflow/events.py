@@ -24,6 +24,7 @@ from edgeflow.messages import (
     Outcome,
     ProbeData,
     Rates,
+    Rect,
     Result,
     SignalMessage,
     Spec,
@@ -41,6 +42,8 @@ class SegmentKey(Struct, frozen=True, order=True):
     hash: Digest
     """Of the plan."""
     variant: int
+    segment: int
+    """Its place in the plan, see `edgeflow.split`."""
 
 
 # --- events: the world ----------------------------------------------------------------------------
@@ -291,8 +294,9 @@ class SendSignal(Struct, frozen=True, tag=True):
 
 
 class SendTensors(Struct, frozen=True, tag=True):
-    """The tensors that the header names, out of these bundles. The shell may keep what it needs of
-    the bundles until they have left, also after Release."""
+    """The tensors that the header names, or rectangles of them, cut and stitched out of these
+    bundles. The shell may keep what it needs of the bundles until they have left, also after
+    Release."""
 
     peer: Name
     message: Frame | Result | Submit | Outcome
@@ -335,6 +339,8 @@ class BuildSegment(Struct, frozen=True, tag=True):
     key: SegmentKey
     model: Digest
     layers: tuple[str, ...]
+    tile: Rect | None = None
+    """Only this rectangle of the one tensor that leaves them."""
 
 
 class DropSegment(Struct, frozen=True, tag=True):
@@ -358,7 +364,8 @@ class Release(Struct, frozen=True, tag=True):
 
 
 class Deliver(Struct, frozen=True, tag=True):
-    """The one outcome of Submitted(token); `code` empty: a result, in `bundles` as `names`."""
+    """The one outcome of Submitted(token); `code` empty: a result, the tensors `names`, each whole
+    or in rectangles in some of `bundles`."""
 
     token: int
     code: str

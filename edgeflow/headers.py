@@ -12,12 +12,33 @@ from functools import lru_cache
 import numpy as np
 
 from edgeflow.graph import OPEN_MAX, Contract, Graph
-from edgeflow.messages import TensorHead
+from edgeflow.messages import Rect, TensorHead
+from edgeflow.split import Patch
+from edgeflow.tiles.rect import columns, rows
 
 
 def heads(graph: Graph, names: Iterable[str]) -> tuple[TensorHead, ...]:
     """Headers of these tensors by contract: of what ops make, where no dimension is open."""
-    return tuple(_head(graph.tensors[name]) for name in names)
+    return tuple(_head(graph.tensors[name], None) for name in names)
+
+
+def heads_of(graph: Graph, patches: Iterable[Patch]) -> tuple[TensorHead, ...]:
+    """Headers of tensors and of rectangles of maps."""
+    return tuple(_head(graph.tensors[patch.name], patch.rect) for patch in patches)
+
+
+def misfit(tensors: Iterable[TensorHead], graph: Graph, patches: Iterable[Patch]) -> str:
+    """Why these are not some of the wanted patches, in words; empty where they are."""
+    wanted = set(patches)
+    whole = [graph.tensors[patch.name] for patch in wanted if patch.rect is None]
+    given = list(tensors)
+    for head in given:
+        if head.rect is not None and Patch(head.name, head.rect) not in wanted:
+            there = sorted(str(patch.rect) for patch in wanted if patch.name == head.name)
+            return f"{head.name}[{head.rect}] is not wanted, but {' or '.join(there) or 'none'}"
+        if head.rect is not None and head != _head(graph.tensors[head.name], head.rect):
+            return f"{head.name}[{head.rect}] is {head.dtype} {_text(head)}"
+    return mismatch([head for head in given if head.rect is None], whole, partly=True)
 
 
 def size_bytes(tensors: Iterable[TensorHead]) -> int:
@@ -40,10 +61,15 @@ def mismatch(
         return f"missing: {', '.join(absent)}"
     for name, head in given.items():
         contract = wanted[name]
+        if head.rect is not None:
+            return f"{name} is [{head.rect}] of a map, wanted is all of it"
         if not contract.admits(head.dtype, head.shape):
-            shape = "x".join(map(str, head.shape))
-            return f"{name} is {head.dtype} {shape}, wanted is {_wanted(contract)}"
+            return f"{name} is {head.dtype} {_text(head)}, wanted is {_wanted(contract)}"
     return ""
+
+
+def _text(head: TensorHead) -> str:
+    return "x".join(map(str, head.shape))
 
 
 def _wanted(contract: Contract) -> str:
@@ -54,9 +80,12 @@ def _wanted(contract: Contract) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _head(contract: Contract) -> TensorHead:
+def _head(contract: Contract, rect: Rect | None) -> TensorHead:
     assert not contract.is_open, contract
-    return TensorHead(contract.name, contract.dtype, tuple(map(int, contract.shape)))
+    shape = tuple(map(int, contract.shape))
+    if rect is not None:
+        shape = (*shape[:2], rows(rect), columns(rect))
+    return TensorHead(contract.name, contract.dtype, shape, rect)
 
 
 @lru_cache(maxsize=64)

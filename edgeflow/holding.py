@@ -31,7 +31,8 @@ from edgeflow.events import (
 from edgeflow.graph import Graph
 from edgeflow.library import Library, blobs_of
 from edgeflow.messages import Board, Held, Holding, Plan, PlanId
-from edgeflow.placement import PlacementError, Segment, Split, parse_placement, split
+from edgeflow.placement import PlacementError, parse_placement
+from edgeflow.split import Segment, Split, split
 
 READY = frozenset({"ready", "active", "in-flight"})
 """Statuses of a plan whose frames are computed."""
@@ -48,33 +49,38 @@ class HeldPlan:
     """manifest checking fetching building links ready failed"""
     why: str = ""
     split: Split | None = None
-    segment: Segment | None = None
-    """This node's own; None where it is only the source."""
+    segments: tuple[Segment, ...] = ()
+    """This node's own; none where it is only the source."""
+    built: set[int] = field(default_factory=set)
+    """Of them, by their place in the plan."""
     missing: dict[str, int] = field(default_factory=dict)
     want_bytes: int = 0
     engine: str = ""
-    predicted_s: float = 0.0
-    """Of the segment by this node's own rates; 0 until asked for."""
-    share: float = 0.0
-    """Of the segment in the whole model's seconds, likewise."""
+    predicted: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """By segment, as far as asked for: seconds by this node's own rates and timings, and what a
+    sample of it counts."""
 
     @property
     def home(self) -> tuple[str, int]:
         """Source and its session: every frame of this plan comes from there."""
         return self.plan.source, self.plan.sessions[self.plan.source]
 
-    @property
-    def key(self) -> SegmentKey:
-        """Names the built segment of variant 0."""
-        return SegmentKey(self.plan.hash, 0)
+    def key(self, segment: int) -> SegmentKey:
+        """Names a built segment of variant 0."""
+        return SegmentKey(self.plan.hash, 0, segment)
+
+    def segment(self, at: int) -> Segment | None:
+        """This node's segment of that place in the plan; None where it is another node's."""
+        return next((segment for segment in self.segments if segment.at == at), None)
 
     def peers(self, me: str) -> set[str]:
         """Whom this node sends to under this plan."""
         assert self.split is not None
-        peers = set(self.split.entry) if self.plan.source == me else set()
-        if self.segment is not None:
-            peers |= set(self.segment.sends)
-            if self.segment.results:
+        all_ = self.split.segments
+        peers = {all_[at].node for at in self.split.entry} if self.plan.source == me else set()
+        for segment in self.segments:
+            peers |= {all_[at].node for at in segment.sends}
+            if segment.results:
                 peers.add(self.plan.source)
         return peers - {me}
 
@@ -154,7 +160,7 @@ class Holdings:
     def on_checked(self, event: BlobsChecked, holders: tuple[str, ...]) -> list[Effect]:
         """The store said which weights of a plan's segment it lacks."""
         held = self.plans.get(event.purpose)
-        if held is None or held.segment is None or held.step != "checking":
+        if held is None or held.step != "checking":
             return []
         held.missing = dict(event.missing)
         if held.missing:
@@ -164,13 +170,19 @@ class Holdings:
                 self.library.fetch.want(sha256, size_bytes, holders)
             return []
         held.step = "building"
-        return [BuildSegment(held.key, held.plan.model, held.segment.layers)]
+        return [
+            BuildSegment(held.key(each.at), held.plan.model, each.layers, each.tile)
+            for each in held.segments
+        ]
 
     def on_built(self, key: SegmentKey, engine: str) -> None:
-        """The executor is warm."""
+        """An executor is warm; the last one takes the plan on."""
         held = self.plans.get(key.hash)
         if held is not None and held.step == "building":
-            held.step, held.engine = "links", engine
+            held.engine = engine
+            held.built.add(key.segment)
+            if len(held.built) == len(held.segments):
+                held.step = "links"
 
     def fail(self, plan_hash: str, why: str) -> None:
         """This node cannot hold that plan."""
@@ -239,7 +251,7 @@ class Holdings:
         for sha256 in held.missing:
             if not any(sha256 in other.missing for other in self.plans.values()):
                 self.library.fetch.forget(sha256)
-        return [DropSegment(held.key)] if held.segment is not None else []
+        return [DropSegment(held.key(segment.at)) for segment in held.segments]
 
     def _derive(self, held: HeldPlan, holders: tuple[str, ...], now_s: float) -> list[Effect]:
         plan = held.plan
@@ -255,16 +267,16 @@ class Holdings:
         except PlacementError as error:
             self.fail(plan.hash, str(error))
             return []
-        held.segment = held.split.segments.get(self.me)
-        if held.segment is None:
+        held.segments = held.split.of(self.me)
+        if not held.segments:
             held.step = "links"
             return []
         return self._check_blobs(held, graph)
 
     def _check_blobs(self, held: HeldPlan, graph: Graph | None = None) -> list[Effect]:
-        assert held.segment is not None
         graph = graph or self.library.graphs[held.plan.model]
-        names = graph.weights_of(held.segment.layers)
+        layers = dict.fromkeys(layer for segment in held.segments for layer in segment.layers)
+        names = graph.weights_of(layers)
         held.step = "checking"
         return [CheckBlobs(held.plan.model, held.plan.hash, blobs_of(graph, names))]
 

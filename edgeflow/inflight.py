@@ -24,11 +24,12 @@ from dataclasses import dataclass, field
 from edgeflow.bundles import Bundles
 from edgeflow.events import Bundle, Effect, SendTensors
 from edgeflow.graph import Graph
-from edgeflow.headers import mismatch
+from edgeflow.headers import misfit, mismatch
 from edgeflow.holding import HeldPlan
 from edgeflow.membership import DEAD_S
 from edgeflow.messages import Failure, Metrics, Refusal, Result
 from edgeflow.openframe import OpenFrame, answer, attempt_at
+from edgeflow.split import Patch
 from edgeflow.tally import Tally
 
 ATTEMPTS_MAX = 3
@@ -149,22 +150,22 @@ class Inflight:
         graph = frame.graph
         if graph is None or frame.attempts.get(message.attempt) != message.hash:
             return []
-        outputs = [graph.tensors[name] for name in graph.outputs]
-        if mismatch(message.tensors, outputs, partly=True):
+        if misfit(message.tensors, graph, frame.wanted[message.attempt]):
             is_last = frame.flying and message.attempt == frame.sent
             text = "a result of the wrong shape"
             return self._retry(frame, "malformed", text, now_s) if is_last else []
-        return self._on_outputs(frame, graph, message, bundle, now_s)
+        return self._on_outputs(frame, message, bundle, now_s)
 
     def _on_outputs(
-        self, frame: OpenFrame, graph: Graph, message: Result, bundle: Bundle, now_s: float
+        self, frame: OpenFrame, message: Result, bundle: Bundle, now_s: float
     ) -> list[Effect]:
         """Some outputs of one attempt; all of them end the frame."""
         got = frame.got.setdefault(message.attempt, {})
         for head in message.tensors:
-            if head.name not in got:
-                got[head.name] = self.bundles.hold(bundle)
-        if set(got) != set(graph.outputs):
+            patch = Patch(head.name, head.rect)
+            if patch not in got:
+                got[patch] = self.bundles.hold(bundle)
+        if set(got) != frame.wanted[message.attempt]:
             return []
         self.broken.pop(message.hash, None)
         return self._end(frame, "", "", now_s, got)
@@ -220,15 +221,20 @@ class Inflight:
         assert held.split is not None
         plan = held.plan
         if frame.graph is not graph:
-            frame.graph, frame.attempts = graph, {}
+            frame.graph, frame.attempts, frame.wanted = graph, {}, {}
         frame.sent += 1
         frame.attempts[frame.sent] = plan.hash
+        frame.wanted[frame.sent] = held.split.outputs
         frame.flying, frame.plan = True, plan.id
         timeout_s = self._timeout_s(frame.deployment, plan.predicted_s, flying + 1)
         frame.expires_s = now_s + timeout_s * 2**frame.spent
         return [
-            SendTensors(node, attempt_at(frame, held, self.session, names, now_s), (frame.bundle,))
-            for node, names in held.split.entry.items()
+            SendTensors(
+                held.split.segments[at].node,
+                attempt_at(frame, held, self.session, at, now_s),
+                (frame.bundle,),
+            )
+            for at in held.split.entry
         ]
 
     def _timeout_s(self, deployment: str, predicted_s: float, flying: int) -> float:
@@ -257,7 +263,7 @@ class Inflight:
         code: str,
         text: str,
         now_s: float,
-        outputs: Mapping[str, Bundle] | None = None,
+        outputs: Mapping[Patch, Bundle] | None = None,
     ) -> list[Effect]:
         """The one outcome."""
         tally = self.tallies[frame.deployment]

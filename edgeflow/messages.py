@@ -258,6 +258,8 @@ class Spec(Struct, frozen=True, tag="spec"):
     """A plan is to take no longer, as predicted; 0: no limit. A frame's own is `deadline_s`."""
     private: Annotated[str, Meta(max_length=300)] = ""
     """`[LAYER@]TIER`: inputs, or all that is made before a layer's output, stay on such tiers."""
+    tiles: bool = True
+    """May layers be tiled over several nodes of a tier?"""
     removed: bool = False
     """A tombstone: an older spec heard later must not bring the deployment back."""
     v: int = PROTOCOL

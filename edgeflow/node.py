@@ -219,8 +219,9 @@ class NodeCore:
         self.parts.holdings.on_built(event.key, event.engine)
         held = self.parts.holdings.plans.get(event.key.hash)
         graph = self.parts.library.graphs.get(held.plan.model) if held is not None else None
-        if held is not None and graph is not None:
-            self.upkeep.time(held, event.layers_s)
+        segment = held.segment(event.key.segment) if held is not None else None
+        if held is not None and graph is not None and segment is not None:
+            self.upkeep.time(held, segment, graph, event.layers_s)
         return []
 
     def _on_unbuildable(self, event: SegmentUnbuildable, now_s: float) -> list[Effect]:
@@ -231,8 +232,8 @@ class NodeCore:
         work = self.parts.stage.running
         graph = self.parts.library.graphs.get(work.held.plan.model) if work is not None else None
         if work is not None and graph is not None:
-            self.upkeep.learn(work.held, graph, event.seconds)
-            self.upkeep.time(work.held, event.layers_s)
+            self.upkeep.learn(work.held, work.segment, graph, event.seconds)
+            self.upkeep.time(work.held, work.segment, graph, event.layers_s)
         return self.parts.stage.on_done(event, graph, self.parts.neighbours.linked(), now_s)
 
     # --- the user --------------------------------------------------------------------------------

@@ -5,14 +5,15 @@ Invariant: `got` holds outputs by attempt, so that those of two attempts never m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgeflow.events import Bundle, Deliver, Effect, SendTensors
 from edgeflow.graph import Graph
-from edgeflow.headers import heads
+from edgeflow.headers import heads, heads_of
 from edgeflow.holding import HeldPlan
 from edgeflow.messages import Frame, Outcome, PlanId, TensorHead
+from edgeflow.split import Patch
 
 
 @dataclass(slots=True)
@@ -36,8 +37,10 @@ class OpenFrame:
     """Attempt -> hash of its plan; only those under the model of the last attempt."""
     graph: Graph | None = None
     """Of the last attempt."""
-    got: dict[int, dict[str, Bundle]] = field(default_factory=dict)
-    """Attempt -> output -> the bundle it is in."""
+    wanted: dict[int, frozenset[Patch]] = field(default_factory=dict)
+    """Attempt -> the outputs, or the parts of them, that segments will send."""
+    got: dict[int, dict[Patch, Bundle]] = field(default_factory=dict)
+    """Attempt -> what came of them, and the bundle it is in."""
     spent: int = 0
     """Attempts that count."""
     flying: bool = False
@@ -47,12 +50,13 @@ class OpenFrame:
     """Of the last attempt."""
 
 
-def attempt_at(
-    frame: OpenFrame, held: HeldPlan, session: int, names: Iterable[str], now_s: float
-) -> Frame:
-    """The header under which these inputs of a frame leave for the attempt `frame.sent`."""
-    plan = held.plan
+def attempt_at(frame: OpenFrame, held: HeldPlan, session: int, segment: int, now_s: float) -> Frame:
+    """The header under which a segment's inputs leave the source for the attempt `frame.sent`."""
+    plan, graph = held.plan, frame.graph
+    assert held.split is not None
+    assert graph is not None
     given = {head.name: head for head in frame.tensors}
+    patches = held.split.entry[segment]
     return Frame(
         plan.deployment,
         plan.id,
@@ -63,17 +67,21 @@ def attempt_at(
         frame.id,
         frame.sent,
         frame.deadline_s - now_s,
-        tuple(given[name] for name in names),
+        tuple(
+            given[patch.name] if patch.rect is None else heads_of(graph, [patch])[0]
+            for patch in patches
+        ),
+        segment,
     )
 
 
 def answer(
-    frame: OpenFrame, code: str, text: str, outputs: Mapping[str, Bundle], now_s: float
+    frame: OpenFrame, code: str, text: str, outputs: Mapping[Patch, Bundle], now_s: float
 ) -> Effect:
     """The outcome, to whoever submitted the frame."""
     graph = frame.graph if outputs else None
     names = tuple(graph.outputs) if graph is not None else ()
-    bundles = tuple(outputs[name] for name in names)
+    bundles = tuple(dict.fromkeys(outputs.values()))
     plan = str(frame.plan) if frame.plan is not None else ""
     if frame.reply is None:
         assert frame.token is not None

@@ -1,18 +1,14 @@
-"""Which node runs each layer, as one line a human can read, and what follows from it.
+"""Which node runs each layer, as one line a human can read.
 
-    conv1..pool2 @cam-1 | conv3..conv10 @edge-1 | fc @cloud-1
+    conv1..pool2 @cam-1 | conv3..conv10 @edge-1[0:19] edge-2[19:38] edge-3[38:56] | fc @cloud-1
 
     line   := group ("|" group)*
-    group  := (layer | first ".." last)+ "@" node      ranges run in the graph's layer order
+    group  := (layer | first ".." last)+ "@" (node | tile+)    ranges run in the layers' order
+    tile   := node "[" rows ("," columns)? "]"                  half open: 0:19
 
-A node's layers are one *segment*: it runs in one go once all its inputs have arrived. Who sends
-what to whom follows from graph, placement and source alone, so that every node derives the same:
-
-    source --- entry ---▶ segment --- sends ---▶ segment --- results ---▶ source
-
-Graph inputs leave the source at once, in one message for each node that needs some; what a segment
-made leaves it when it ends, in one message for each node; a tensor always goes straight from its
-maker to its reader. Outputs of the model go to the source in one message from each maker.
+A group with tiles is one fused run of layers, each node computing its rectangle of the last map. A
+node may have several tiles, which it computes one after the other; what follows from all this, who
+sends what to whom, is `edgeflow.split`.
 
 Invariant: parse_placement(graph, format_placement(graph, p)) == p.
 """
@@ -20,17 +16,23 @@ Invariant: parse_placement(graph, format_placement(graph, p)) == p.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeflow.errors import EdgeflowError
 from edgeflow.graph import Graph, Layer
+from edgeflow.messages import Rect
+from edgeflow.tiles.rect import columns, uncovered, whole
+from edgeflow.tiles.region import TileError, regions
 
 Placement = Mapping[str, str]
 """Node name by layer name; total: every layer of the graph exactly once."""
 
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}")
-_TILE = re.compile(r"(?P<node>[^\s\[\]]+)\[[^\]]*\]")
+_TILE = re.compile(r"(?P<node>[^\s\[\]]+)\[(?P<rect>[^\]]*)\]")
+_RECT = re.compile(r"(\d{1,9}):(\d{1,9})(?:,(\d{1,9}):(\d{1,9}))?")
+TILES_MAX = 64
+"""Tiles of one map: each is a message or more a frame."""
 
 
 class PlacementError(EdgeflowError):
@@ -40,50 +42,107 @@ class PlacementError(EdgeflowError):
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """All layers of one node, and the tensors that cross its border."""
+class TileMap:
+    """A fused run of layers, and which node computes which rectangle of its output."""
 
-    node: str
     layers: tuple[str, ...]
-    """In the graph's order."""
-    inputs: tuple[str, ...]
-    """Tensors it needs from elsewhere, graph inputs included."""
-    outputs: tuple[str, ...]
-    """Tensors made here that leave: sent, or results."""
-    sends: Mapping[str, tuple[str, ...]]
-    """What each other node's segment gets from this one, once it has run."""
-    results: tuple[str, ...]
-    """Outputs of the model made here: they go to the source."""
+    """In the graph's order, one behind the other."""
+    tiles: tuple[tuple[str, Rect], ...]
+    """(node, rectangle of the one tensor that leaves the layers); together the whole map, once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """A placement in the terms of who runs what and who sends what to whom."""
-
-    source: str
-    entry: Mapping[str, tuple[str, ...]]
-    """Graph inputs that each node gets from the source at the start, the source itself included."""
-    segments: Mapping[str, Segment]
-    """By node, in an order in which they can run."""
-    feeds: Mapping[str, Mapping[str, tuple[str, ...]]]
-    """By node, then by peer: the tensors that this peer, and no other, provides. The source counts
-    as a peer for graph inputs, also of its own segment."""
+Layout = Mapping[str, str | TileMap]
+"""A placement in which layers may be tiled; all layers of a tile map have the same one."""
 
 
-def format_placement(graph: Graph, placement: Placement) -> str:
-    """The placement as one line; PlacementError where it is not total."""
-    by_node = _layers_by_node(graph, placement)
-    index = {layer.name: at for at, layer in enumerate(graph.layers)}
+def nodes_of(layout: Layout) -> set[str]:
+    """All that compute something."""
+    found: set[str] = set()
+    for where in set(layout.values()):
+        found |= {where} if isinstance(where, str) else {node for node, _ in where.tiles}
+    return found
+
+
+def tile_maps(layout: Layout) -> tuple[TileMap, ...]:
+    """Each once, in the layers' order."""
+    found = (where for where in layout.values() if isinstance(where, TileMap))
+    return tuple(dict.fromkeys(found))
+
+
+def epochs(layout: Layout) -> Iterator[int]:
+    """For each layer in order, how many tile maps began before it or with it."""
+    begun: set[TileMap] = set()
+    for where in layout.values():
+        if isinstance(where, TileMap):
+            begun.add(where)
+        yield len(begun)
+
+
+def tile_map(graph: Graph, layers: Iterable[str], tiles: Iterable[tuple[str, Rect]]) -> TileMap:
+    """A tile map that can be run; PlacementError names what is in the way.
+
+    Its layers stand one behind the other and can be tiled, one tensor leaves them, and the tiles
+    cover it exactly once.
+    """
+    found = TileMap(tuple(layers), tuple(tiles))
+    line = f"{found.layers[0]}..{found.layers[-1]}"
+    places = [at for at, layer in enumerate(graph.layers) if layer.name in set(found.layers)]
+    if places != list(range(places[0], places[0] + len(found.layers))):
+        raise PlacementError(f"{line}: tiled layers stand one behind the other, with none missing")
+    everything, (output,) = _map_of(graph, found.layers), graph.boundary(found.layers)[1]
+    if wrong := uncovered(everything, (rect for _, rect in found.tiles)):
+        raise PlacementError(f"{line}: {wrong}; {output} is [{everything}]")
+    try:
+        regions(graph, found.layers, {output: everything})
+    except TileError as error:
+        raise PlacementError(f"{line} cannot be tiled: {error}") from None
+    return found
+
+
+def _map_of(graph: Graph, layers: Sequence[str]) -> Rect:
+    """All of the one map that leaves these layers."""
+    leaving = graph.boundary(layers)[1]
+    line = f"{layers[0]}..{layers[-1]} cannot be tiled"
+    if len(leaving) != 1:
+        raise PlacementError(
+            f"{line}: {', '.join(leaving) or 'nothing'} leave it, and it must be one tensor; "
+            "end the tiles at a place to cut, see `edgeflow show --tiles`"
+        )
+    everything = whole(graph.tensors[leaving[0]])
+    if everything is None:
+        raise PlacementError(f"{line}: {leaving[0]} is no map of rows and columns")
+    return everything
+
+
+def format_placement(graph: Graph, layout: Layout) -> str:
+    """The layout as one line; PlacementError where it is not total."""
+    check_total(graph, layout)
+    groups: dict[tuple[str, int] | TileMap, list[int]] = {}
+    known = {layer.name: layout[layer.name] for layer in graph.layers}
+    for at, (where, epoch) in enumerate(zip(known.values(), epochs(known), strict=True)):
+        key = where if isinstance(where, TileMap) else (where, epoch)
+        groups.setdefault(key, []).append(at)
     return " | ".join(
-        f"{' '.join(_ranges([index[name] for name in names], graph.layers))} @{node}"
-        for node, names in by_node.items()
+        f"{' '.join(_ranges(places, graph.layers))} @{_where(graph, key)}"
+        for key, places in groups.items()
     )
 
 
-def parse_placement(graph: Graph, line: str) -> dict[str, str]:
+def _where(graph: Graph, key: tuple[str, int] | TileMap) -> str:
+    """A node, or tiles; columns are named where a tile has not all of them."""
+    if not isinstance(key, TileMap):
+        return key[0]
+    wide = columns(_map_of(graph, key.layers))
+    return " ".join(
+        f"{node}[{rect.top}:{rect.bottom}]" if columns(rect) == wide else f"{node}[{rect}]"
+        for node, rect in key.tiles
+    )
+
+
+def parse_placement(graph: Graph, line: str) -> dict[str, str | TileMap]:
     """The placement that a line says; PlacementError names what does not fit and the cure."""
     index = {layer.name: at for at, layer in enumerate(graph.layers)}
-    found: dict[str, str] = {}
+    found: dict[str, str | TileMap] = {}
     for group in line.split("|"):
         what, at, where = group.partition("@")
         if not at or not what.split():
@@ -91,44 +150,44 @@ def parse_placement(graph: Graph, line: str) -> dict[str, str]:
                 f"{group.strip()!r} is not of the form `first..last @node`; "
                 "separate groups with `|`, see `edgeflow show` for the layers"
             )
-        node = _one_node(where)
-        for layer in _named_layers(graph, index, what.split()):
-            if layer in found:
+        layers = list(_named_layers(graph, index, what.split()))
+        for layer in layers:
+            if layer in found or layers.count(layer) > 1:
+                first = _nodes(found.get(layer, where))
                 raise PlacementError(
-                    f"layer {layer} is placed twice, on {found[layer]} and {node}: name it once"
+                    f"layer {layer} is placed twice, on {first} and {_nodes(where)}: name it once"
                 )
-            found[layer] = node
-    _check_total(graph, found)
+        place = tile_map(graph, layers, _tiles(graph, layers, where)) if "[" in where else None
+        found.update(dict.fromkeys(layers, place or _one_node(where)))
+    check_total(graph, found)
     return {layer.name: found[layer.name] for layer in graph.layers}
 
 
-def split(graph: Graph, placement: Placement, source: str) -> Split:
-    """Segments in an order in which they can run, and every tensor's way.
-
-    PlacementError where the placement is not total, or where nodes wait for each other in a circle.
-    """
-    by_node = _layers_by_node(graph, placement)
-    home = {layer.output: placement[layer.name] for layer in graph.layers}
-    feeds = {node: _feeds(graph, names, node, home, source) for node, names in by_node.items()}
-    entry = {
-        node: tuple(name for name in peers.get(source, ()) if name not in home)
-        for node, peers in feeds.items()
-    }
-    order = _run_order(feeds, home)
-    segments = {node: _segment(graph, node, by_node[node], feeds, home) for node in order}
-    return Split(source, {node: names for node, names in entry.items() if names}, segments, feeds)
+def _nodes(where: str | TileMap) -> str:
+    return where.strip() if isinstance(where, str) else "+".join(node for node, _ in where.tiles)
 
 
-def _layers_by_node(graph: Graph, placement: Placement) -> dict[str, list[str]]:
-    """Layer names in graph order by node; nodes in the order of their first layers."""
-    _check_total(graph, placement)
-    found: dict[str, list[str]] = {}
-    for layer in graph.layers:
-        found.setdefault(placement[layer.name], []).append(layer.name)
-    return found
+def _tiles(graph: Graph, layers: list[str], text: str) -> Iterator[tuple[str, Rect]]:
+    """`edge-1[0:19] edge-2[19:38]` of the map that leaves these layers."""
+    words = text.split()
+    if len(words) > TILES_MAX:
+        raise PlacementError(f"{layers[0]}..: {len(words)} tiles, there may be {TILES_MAX}")
+    everything = _map_of(graph, layers)
+    for word in words:
+        tile = _TILE.fullmatch(word)
+        rect = _RECT.fullmatch(tile["rect"]) if tile else None
+        if tile is None or rect is None or not _NODE.fullmatch(tile["node"]):
+            raise PlacementError(f"{word} is not of the form edge-1[0:19] or edge-1[0:19,0:28]")
+        top, bottom, left, right = (int(text) if text else -1 for text in rect.groups())
+        if left < 0:
+            left, right = everything.left, everything.right
+        if top >= bottom or left >= right:
+            raise PlacementError(f"{word}: a tile has at least one row and one column")
+        yield tile["node"], Rect(top, bottom, left, right)
 
 
-def _check_total(graph: Graph, placement: Placement) -> None:
+def check_total(graph: Graph, placement: Layout) -> None:
+    """PlacementError where a layer has no node, or a name is no layer."""
     names = {layer.name for layer in graph.layers}
     foreign = next((name for name in placement if name not in names), None)
     if foreign is not None:
@@ -158,12 +217,6 @@ def _ranges(places: Iterable[int], layers: tuple[Layer, ...]) -> Iterator[str]:
 
 def _one_node(text: str) -> str:
     words = text.split()
-    for word in words:
-        if tile := _TILE.fullmatch(word):
-            raise PlacementError(
-                f"{word}: one layer in tiles over several nodes is not built yet; "
-                f"write `@{tile['node']}`"
-            )
     if len(words) != 1 or not _NODE.fullmatch(words[0]):
         raise PlacementError(f"`@{text.strip()}` must name exactly one node, as in `@edge-1`")
     return words[0]
@@ -194,61 +247,3 @@ def _range_ends(graph: Graph, index: Mapping[str, int], word: str) -> tuple[str,
     first, dots, last = word.partition("..")
     foreign = next((end for end in (first, last) if dots and end and end not in index), word)
     raise PlacementError(_no_layer(graph, foreign))
-
-
-def _feeds(
-    graph: Graph, layers: list[str], node: str, home: Mapping[str, str], source: str
-) -> dict[str, tuple[str, ...]]:
-    """What this node's segment needs from elsewhere, by the peer that provides it."""
-    found: dict[str, dict[str, None]] = {}
-    for name in layers:
-        for tensor in graph.layer(name).inputs:
-            if home.get(tensor) != node:
-                found.setdefault(home.get(tensor, source), {})[tensor] = None
-    return {peer: tuple(tensors) for peer, tensors in found.items()}
-
-
-def _segment(
-    graph: Graph,
-    node: str,
-    layers: list[str],
-    feeds: Mapping[str, Mapping[str, tuple[str, ...]]],
-    home: Mapping[str, str],
-) -> Segment:
-    sends = {
-        peer: made
-        for peer, needs in feeds.items()
-        if (made := tuple(name for name in needs.get(node, ()) if name in home))
-    }
-    results = tuple(name for name in dict.fromkeys(graph.outputs) if home.get(name) == node)
-    leaving = {name for names in sends.values() for name in names} | set(results)
-    return Segment(
-        node=node,
-        layers=tuple(layers),
-        inputs=tuple(name for names in feeds[node].values() for name in names),
-        outputs=tuple(out for name in layers if (out := graph.layer(name).output) in leaving),
-        sends=sends,
-        results=results,
-    )
-
-
-def _run_order(
-    feeds: Mapping[str, Mapping[str, tuple[str, ...]]], home: Mapping[str, str]
-) -> list[str]:
-    """Nodes so that each comes after all that feed it."""
-    waits = {
-        node: {peer for peer, names in peers.items() if any(name in home for name in names)}
-        for node, peers in feeds.items()
-    }
-    order: list[str] = []
-    while waits:
-        ready = next((node for node, peers in waits.items() if peers <= set(order)), None)
-        if ready is None:
-            stuck = ", ".join(waits)
-            raise PlacementError(
-                f"{stuck} wait for each other: a node runs its layers in one go, so data may not "
-                "come back to it; give the layers in between to one of them"
-            )
-        order.append(ready)
-        del waits[ready]
-    return order

@@ -28,9 +28,10 @@ from edgeflow.events import (
     Tensors,
 )
 from edgeflow.graph import Graph
-from edgeflow.headers import heads, mismatch
+from edgeflow.headers import heads_of, misfit
 from edgeflow.holding import HeldPlan
 from edgeflow.messages import Failure, Frame, Refusal, Result, TensorHead
+from edgeflow.split import Patch, Segment
 
 QUEUED_FRAMES_MAX = 64
 """Frames gathered and waiting: two windows of a busy fleet."""
@@ -46,18 +47,20 @@ class Work:
 
     frame: Frame
     held: HeldPlan
+    segment: Segment
     expires_s: float
-    names: set[str] = field(default_factory=set)
+    got: set[Patch] = field(default_factory=set)
     bundles: list[Bundle] = field(default_factory=list)
     size_bytes: int = 0
 
 
-WorkKey = tuple[str, int, str, int, int]
+WorkKey = tuple[str, int, str, int, int, int]
 
 
 def key_of(frame: Frame) -> WorkKey:
-    """Tells attempts apart, whoever's they are."""
-    return (frame.source, frame.source_session, frame.deployment, frame.frame, frame.attempt)
+    """Tells attempts and segments apart, whoever's they are."""
+    attempt = (frame.source, frame.source_session, frame.deployment, frame.frame, frame.attempt)
+    return (*attempt, frame.segment)
 
 
 def result_of(frame: Frame, compute_s: float, tensors: tuple[TensorHead, ...]) -> Result:
@@ -94,10 +97,11 @@ class Stage:
         """Take one message of a frame, or refuse it."""
         frame = event.message
         assert isinstance(frame, Frame)
-        if held is None or graph is None or held.segment is None:
+        if held is None or graph is None or not held.segments:
             return self._refuse(frame, "not-held")
-        code, text = _what_is_wrong(frame, held, graph)
-        if code:
+        segment = held.segment(frame.segment)
+        code, text = _what_is_wrong(frame, held, segment, graph)
+        if code or segment is None:
             return self._refuse(frame, code, text)
         key = key_of(frame)
         work = self.gathers.get(key)
@@ -106,8 +110,8 @@ class Stage:
             return [*self._refuse(frame, "full", text), *self._drop(key)]
         if work is None:
             expires_s = now_s + min(frame.budget_s, BUDGET_S_MAX)
-            work = self.gathers[key] = Work(frame, held, expires_s)
-        if not self._add(work, event) or len(work.names) < len(held.segment.inputs):
+            work = self.gathers[key] = Work(frame, held, segment, expires_s)
+        if not self._add(work, event) or len(work.got) < len(segment.inputs):
             return []
         del self.gathers[key]
         self.queue.append(work)
@@ -115,10 +119,10 @@ class Stage:
 
     def _add(self, work: Work, event: Tensors) -> bool:
         """Put a piece to the others; False where it brings nothing new."""
-        names = {head.name for head in event.message.tensors}
-        if names <= work.names:
+        given = {Patch(head.name, head.rect) for head in event.message.tensors}
+        if given <= work.got:
             return False
-        work.names |= names
+        work.got |= given
         work.bundles.append(self.bundles.hold(event.bundle))
         work.size_bytes += event.size_bytes
         self.queued_bytes += event.size_bytes
@@ -138,7 +142,7 @@ class Stage:
                 effects += self._forget(work)
                 continue
             self.running, self.job = work, self.job + 1
-            key = SegmentKey(work.frame.hash, work.frame.variant)
+            key = SegmentKey(work.frame.hash, work.frame.variant, work.segment.at)
             effects.append(RunSegment(self.job, key, tuple(work.bundles)))
         return effects
 
@@ -151,16 +155,16 @@ class Stage:
             return []
         self.running = None
         effects: list[Effect] = []
-        segment, frame = work.held.segment, work.frame
-        assert segment is not None
+        segment, frame, parts = work.segment, work.frame, work.held.split
+        assert parts is not None
         if graph is not None:
-            for node, names in segment.sends.items():
-                onward = replace(
-                    frame, budget_s=work.expires_s - now_s, tensors=heads(graph, names)
-                )
-                effects += self._send(work, node, onward, event.bundle, linked)
+            budget_s = work.expires_s - now_s
+            for at, patches in segment.sends.items():
+                tensors = heads_of(graph, patches)
+                onward = replace(frame, budget_s=budget_s, tensors=tensors, segment=at)
+                effects += self._send(work, parts.segments[at].node, onward, event.bundle, linked)
             if segment.results:
-                result = result_of(frame, event.seconds, heads(graph, segment.results))
+                result = result_of(frame, event.seconds, heads_of(graph, segment.results))
                 effects += self._send(work, frame.source, result, event.bundle, linked)
         return effects + self._forget(work) + self.next(now_s)
 
@@ -241,11 +245,13 @@ class Stage:
         return effects
 
 
-def _what_is_wrong(frame: Frame, held: HeldPlan, graph: Graph) -> tuple[str, str]:
+def _what_is_wrong(
+    frame: Frame, held: HeldPlan, segment: Segment | None, graph: Graph
+) -> tuple[str, str]:
     """(code, text) of the refusal; empty where a frame may be taken."""
-    assert held.segment is not None
-    contracts = [graph.tensors[name] for name in held.segment.inputs]
-    if wrong := mismatch(frame.tensors, contracts, partly=True):
+    if segment is None:
+        return "malformed", f"segment {frame.segment} of its plan is not for this node"
+    if wrong := misfit(frame.tensors, graph, segment.inputs):
         return "malformed", wrong
     if (frame.source, frame.source_session) != held.home:
         return "malformed", "its source is not that of its plan"

@@ -12,13 +12,14 @@ import math
 
 import numpy as np
 
-from edgeflow.cost import NodeCost, Workload
+from edgeflow.cost import NodeCost, Seconds, Workload
 from edgeflow.estimate import RatioEstimate
 from edgeflow.events import Effect, Publish
 from edgeflow.graph import Graph
 from edgeflow.holding import HeldPlan
 from edgeflow.messages import Held
 from edgeflow.parts import Parts, layer_seconds
+from edgeflow.split import Segment
 from edgeflow.timings import Timings
 
 HELD_S = 2.0
@@ -76,27 +77,32 @@ class Upkeep:
         if heard != self.told.get(heard.deployment, (mine, 0.0))[0]:
             self.told[heard.deployment] = (heard, now_s)
 
-    def time(self, held: HeldPlan, layers_s: tuple[float, ...]) -> None:
+    def time(
+        self, held: HeldPlan, segment: Segment, graph: Graph, layers_s: tuple[float, ...]
+    ) -> None:
         """Take in how long each layer of a segment took."""
-        if held.segment is None or not layers_s:
+        if len(layers_s) != len(segment.layers):
             return
+        if segment.tile is not None:
+            parts_s = tile_shares(self.parts, segment, graph)
+            layers_s = tuple(s / part for s, part in zip(layers_s, parts_s, strict=True))
         timings = self.parts.timings.setdefault(held.plan.model, Timings())
-        timings.add(held.segment.layers, layers_s)
+        timings.add(segment.layers, layers_s)
         for each in self.parts.holdings.plans.values():
             if each.plan.model == held.plan.model:
-                each.predicted_s = 0.0  # to be predicted again
+                each.predicted.clear()
 
-    def learn(self, held: HeldPlan, graph: Graph, seconds: float) -> None:
+    def learn(self, held: HeldPlan, segment: Segment, graph: Graph, seconds: float) -> None:
         """Compare a segment's time with what this node's own timings and rates predict."""
         parts = self.parts
-        if parts.caps.rates is None or held.segment is None or seconds < LEARN_S_MIN:
+        if parts.caps.rates is None or seconds < LEARN_S_MIN:
             return
-        if not held.predicted_s:
-            held.predicted_s, held.share = predicted_segment_s(parts, held, graph)
-        if held.predicted_s > 0:
+        if segment.at not in held.predicted:
+            held.predicted[segment.at] = predicted_segment_s(parts, held, segment, graph)
+        predicted_s, share = held.predicted[segment.at]
+        if predicted_s > 0:
             known = parts.ratios.get(held.plan.model, RatioEstimate())
-            ratio = (seconds / held.predicted_s) ** held.share
-            parts.ratios[held.plan.model] = known.add(ratio)
+            parts.ratios[held.plan.model] = known.add((seconds / predicted_s) ** share)
 
     def _is_usable(self, held: HeldPlan, now_s: float) -> bool:
         """Nobody in it is known to be lost, and every link of the source is open."""
@@ -138,19 +144,38 @@ def _rest_s(told: Held, message: Held) -> float:
     return PROGRESS_S if before == after else 0.0
 
 
-def predicted_segment_s(parts: Parts, held: HeldPlan, graph: Graph) -> tuple[float, float]:
+def _places(segment: Segment, graph: Graph) -> list[int]:
+    """Of its layers, in the graph's order."""
+    wanted = set(segment.layers)
+    return [at for at, layer in enumerate(graph.layers) if layer.name in wanted]
+
+
+def tile_shares(parts: Parts, segment: Segment, graph: Graph) -> Seconds:
+    """(its layers,) which part of each layer's seconds a segment's tile should take."""
+    places, work = _places(segment, graph), Workload.of(graph)
+    if segment.tile is None or parts.caps.rates is None:
+        return np.ones(len(places))
+    me = NodeCost(parts.me, parts.caps.tier, parts.caps.rates)
+    tiled_s = work.of_tile(segment.layers, segment.tile).prior(me)[places]
+    shares: Seconds = tiled_s / work.prior(me)[places]
+    return shares
+
+
+def predicted_segment_s(
+    parts: Parts, held: HeldPlan, segment: Segment, graph: Graph
+) -> tuple[float, float]:
     """Seconds of this node's segment by its timings, else rates, and what a sample of it counts.
 
     Where the layers were timed, a sample tells how slow the node is now. Where not, it also tells
     how wrong the rates are about these layers, which says the less about the others the smaller
     their share of the whole model is: it is taken to that power.
     """
-    assert held.segment is not None
     me = NodeCost(parts.me, parts.caps.tier, parts.caps.rates)
     prior_s = Workload.of(graph).seconds(me)
     timed_s = layer_seconds(parts, held.plan.model, graph)
-    places = [at for at, layer in enumerate(graph.layers) if layer.name in held.segment.layers]
+    places = _places(segment, graph)
     seconds = np.where(timed_s > 0, timed_s, prior_s)
+    seconds[places] *= tile_shares(parts, segment, graph)
     part_s, whole_s = float(seconds[places].sum()), float(seconds.sum())
     if (timed_s[places] > 0).all():
         return part_s, 1.0

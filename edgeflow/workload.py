@@ -13,15 +13,18 @@ CACM 52(4), 2009.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeflow.graph import Graph, Op
-from edgeflow.messages import Rates, Tier
+from edgeflow.messages import Rates, Rect, Tier
 from edgeflow.ops import op_bytes, op_class, op_flops
+from edgeflow.tiles.rect import area, whole
+from edgeflow.tiles.region import regions
 
 Seconds = NDArray[np.float64]
 
@@ -93,6 +96,25 @@ class Workload:
         graph.__dict__["_workload"] = made
         return made
 
+    def of_tile(self, layers: Sequence[str], tile: Rect) -> Workload:
+        """The work of these layers where they make only this rectangle of the one map that leaves
+        them, halos included; TileError where they cannot. The other layers' work stays what it is.
+        """
+        wanted, (output,) = set(layers), self.graph.boundary(layers)[1]
+        known = regions(self.graph, layers, {output: tile})
+        flops, moved_bytes = self.flops.copy(), self.moved_bytes.copy()
+        for at, op in enumerate(self._ops):
+            if self.graph.layers[self.layer[at]].name in wanted:
+                flops[at] *= _share(self.graph, op.name, known)
+                for name in (*op.inputs, op.name):
+                    unseen = 1 - _share(self.graph, name, known)
+                    moved_bytes[at] -= unseen * self.graph.tensors[name].nbytes
+        return replace(self, flops=flops, moved_bytes=moved_bytes)
+
+    @cached_property
+    def _ops(self) -> tuple[Op, ...]:
+        return tuple(op for layer in self.graph.layers for op in layer.ops)
+
     def seconds(self, node: NodeCost, correction: Seconds | None = None) -> Seconds:
         """(layers,) seconds of every layer on a node; infinite where it cannot run."""
         found = self.prior(node)
@@ -160,6 +182,14 @@ class Workload:
 
 def _class_of(op: Op, graph: Graph) -> str:
     return "window" if op.kind in WINDOW else op_class(op, graph)
+
+
+def _share(graph: Graph, name: str, known: Mapping[str, Rect]) -> float:
+    """Of a map, how much of it is in its rectangle."""
+    everything = whole(graph.tensors[name])
+    if everything is None or name not in known:
+        return 1.0
+    return area(known[name]) / area(everything)
 
 
 def _weights_bytes(graph: Graph) -> NDArray[np.int64]:

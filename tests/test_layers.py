@@ -41,7 +41,7 @@ ROOMS = {
     "world": Room(
         1,
         True,
-        "codec graph shapes attributes ops check manifest tiles placement workload cost records"
+        "codec graph shapes attributes ops check manifest tiles placement split parcel workload cost records"
         " sheet ledger scene",
     ),
     "decisions": Room(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from threading import Lock
 
 import numpy as np
@@ -33,11 +33,14 @@ from edgeflow.events import (
     SegmentKey,
     SegmentUnbuildable,
 )
-from edgeflow.executors import Segment, build
+from edgeflow.executors.piece import Piece, build_piece
 from edgeflow.graph import Array, Graph
 from edgeflow.io.store import Store
 from edgeflow.io.worker import Worker
 from edgeflow.manifest import decode
+from edgeflow.messages import Rect
+from edgeflow.parcel import Parcel, Placed
+from edgeflow.tiles.rect import columns, rows
 
 SHORT_S = 0.0002
 """A segment this quick runs in the loop's thread: two thread switches cost as much."""
@@ -45,7 +48,7 @@ TIMED_RUNS, TIMED_EVERY = 16, 8
 """The first runs are timed layer by layer, then one in so many: some 0.1 µs an op."""
 
 Say = Callable[[Event], None]
-Keep = Callable[[Mapping[str, Array]], int]
+Keep = Callable[[Parcel], int]
 
 
 class Engine:
@@ -58,7 +61,7 @@ class Engine:
         self.threads, self.device = threads, device
         self.factor = config.emulate.compute_factor
         self.graphs: dict[str, Graph] = {}
-        self.segments: dict[SegmentKey, Segment] = {}
+        self.segments: dict[SegmentKey, Piece] = {}
         self.short: set[SegmentKey] = set()
         """Those that run in the loop's own thread."""
         self.dropped: set[SegmentKey] = set()
@@ -102,7 +105,7 @@ class Engine:
         def job() -> None:
             graph = self.graphs[effect.model]
             try:
-                segment, seconds, layers_s = self._build(graph, effect.layers)
+                segment, seconds, layers_s = self._build(graph, effect)
             except (EdgeflowError, OSError, RuntimeError, MemoryError) as error:
                 self.say(SegmentUnbuildable(effect.key, f"{type(error).__name__}: {error}"[:2000]))
                 return
@@ -124,8 +127,8 @@ class Engine:
             if self.segments.pop(key, None) is None:
                 self.dropped.add(key)
 
-    def run(self, effect: RunSegment, inputs: Mapping[str, Array], keep: Keep) -> None:
-        """Run a segment; `keep` numbers the outputs."""
+    def run(self, effect: RunSegment, inputs: Sequence[Parcel], keep: Keep) -> None:
+        """Run a segment on what lies in these parcels; `keep` numbers the outputs."""
         segment = self.segments.get(effect.key)
         is_short = effect.key in self.short
         self.runs[effect.key] += 1
@@ -148,7 +151,7 @@ class Engine:
             if self.factor > 1:
                 time.sleep((self.factor - 1) * seconds)
                 seconds = time.perf_counter() - started_s
-            size_bytes = sum(array.nbytes for array in made.values())
+            size_bytes = sum(placed.array.nbytes for placed in made.values())
             layers_s = self._stretched(layers_s)
             self.say(SegmentDone(effect.job, keep(made), size_bytes, seconds, layers_s))
 
@@ -166,28 +169,31 @@ class Engine:
         """As slow as the node is told to be."""
         return tuple(seconds * self.factor for seconds in layers_s)
 
-    def _build(
-        self, graph: Graph, layers: tuple[str, ...]
-    ) -> tuple[Segment, float, tuple[float, ...]]:
+    def _build(self, graph: Graph, effect: BuildSegment) -> tuple[Piece, float, tuple[float, ...]]:
         """The segment, warm, and the seconds of one run on zeros, in all and of each layer."""
-        names = graph.weights_of(layers)
+        names = graph.weights_of(effect.layers)
         arrays = {name: self.store.array(graph.weights[name]) for name in names}
-        segment = build(graph, layers, arrays, threads=self.threads, device=self.device)
-        zeros = {name: _zeros(graph, name) for name in segment.inputs}
-        segment.run(zeros)
+        segment = build_piece(
+            graph, effect.layers, arrays, effect.tile, threads=self.threads, device=self.device
+        )
+        zeros = {name: Placed(_zeros(graph, name, at), at) for name, at in segment.reads.items()}
+        segment.run([zeros])
         started_s = time.perf_counter()
-        _, layers_s = segment.timed(zeros)
+        _, layers_s = segment.timed([zeros])
         return segment, time.perf_counter() - started_s, layers_s
 
 
-def _zeros(graph: Graph, name: str) -> Array:
+def _zeros(graph: Graph, name: str, rect: Rect | None) -> Array:
     """Zeros, or an encoded picture where the graph decodes one."""
     contract = graph.tensors[name]
     if contract.is_open:
         return example(graph, name)
-    return np.zeros([int(dim) for dim in contract.shape], dtype=contract.dtype)
+    shape = [int(dim) for dim in contract.shape]
+    if rect is not None:
+        shape[2:] = rows(rect), columns(rect)
+    return np.zeros(shape, dtype=contract.dtype)
 
 
-def _is_open(graph: Graph, segment: Segment) -> bool:
+def _is_open(graph: Graph, segment: Piece) -> bool:
     """May a frame take much longer than the one that was timed?"""
-    return any(graph.tensors[name].is_open for name in segment.inputs)
+    return any(graph.tensors[name].is_open for name in segment.reads)

@@ -57,6 +57,7 @@ from edgeflow.io.mqtt import Mqtt
 from edgeflow.io.store import Store
 from edgeflow.messages import BlobChunk, BlobMissing
 from edgeflow.node import NodeCore
+from edgeflow.parcel import Parcel, Placed, parcel, take
 
 log = logging.getLogger("edgeflow")
 T = TypeVar("T")
@@ -87,7 +88,7 @@ class Loop:
         self.engine, self.store = engine, store
         self.on_event: Callable[[Event], None] | None = None
         """Hears every event after the core did: for screens."""
-        self._bundles: dict[int, Mapping[str, Array]] = {}
+        self._bundles: dict[int, Parcel] = {}
         self._numbers = itertools.count(1)
         self._next_token = 0
         self._waiting: dict[int, Callable[[Answer], None]] = {}
@@ -128,7 +129,7 @@ class Loop:
             self._waiting[self._next_token] = then
             heads = tuple(head_of(name, array) for name, array in tensors.items())
             size_bytes = sum(array.nbytes for array in tensors.values())
-            bundle = self._keep(tensors)
+            bundle = self._keep(parcel(tensors))
             self._handle(
                 Submitted(self._next_token, deployment, bundle, heads, size_bytes, deadline_s)
             )
@@ -199,17 +200,19 @@ class Loop:
 
     def _arrive(self, arrival: Arrival) -> None:
         if isinstance(arrival, Arrived):
-            bundle, sender = self._keep(arrival.arrays), (arrival.peer, arrival.session)
-            self._handle(Tensors(*sender, arrival.message, bundle, arrival.size_bytes))
+            message, arrays = arrival.message, arrival.arrays
+            held = {head.name: Placed(arrays[head.name], head.rect) for head in message.tensors}
+            sender, bundle = (arrival.peer, arrival.session), self._keep(held)
+            self._handle(Tensors(*sender, message, bundle, arrival.size_bytes))
         elif isinstance(arrival, Chunk):
             self._store(arrival)
         else:
             self._handle(arrival)
 
-    def _keep(self, arrays: Mapping[str, Array]) -> int:
+    def _keep(self, tensors: Parcel) -> int:
         """Number them; also called by the compute thread."""
         bundle = next(self._numbers)
-        self._bundles[bundle] = arrays
+        self._bundles[bundle] = tensors
         return bundle
 
     def halt(self) -> None:
@@ -236,14 +239,10 @@ class Loop:
         )
 
     def _send_tensors(self, effect: SendTensors) -> None:
-        names = [head.name for head in effect.message.tensors]
-        is_each = len(effect.bundles) == len(names)
-        bundles = effect.bundles if is_each else effect.bundles * len(names)
-        arrays = {
-            name: self._bundles[bundle][name]
-            for name, bundle in zip(names, bundles, strict=len(effect.bundles) != 1)
-        }
-        heads = tuple(head_of(name, array) for name, array in arrays.items())
+        parcels = [self._bundles[bundle] for bundle in effect.bundles]
+        wanted = effect.message.tensors
+        arrays = {head.name: take(parcels, head.name, head.rect) for head in wanted}
+        heads = tuple(head_of(head.name, arrays[head.name], head.rect) for head in wanted)
         self.links.send_tensors(effect.peer, replace(effect.message, tensors=heads), arrays)
 
     def _send_probe(self, effect: SendProbe) -> None:
@@ -281,17 +280,13 @@ class Loop:
         self.engine.errands.do(write)
 
     def _run_segment(self, effect: RunSegment) -> None:
-        inputs: dict[str, Array] = {}
-        for bundle in effect.bundles:
-            inputs.update(self._bundles[bundle])
-        self.engine.run(effect, inputs, self._keep)
+        parcels = [self._bundles[bundle] for bundle in effect.bundles]
+        self.engine.run(effect, parcels, self._keep)
 
     def _deliver(self, effect: Deliver) -> None:
         then = self._waiting.pop(effect.token)
-        outputs = {
-            name: self._bundles[bundle][name]
-            for name, bundle in zip(effect.names, effect.bundles, strict=True)
-        }
+        parcels = [self._bundles[bundle] for bundle in effect.bundles]
+        outputs = {name: take(parcels, name) for name in effect.names}
         seconds, attempts = effect.seconds, effect.attempts
         then(Answer(effect.code, effect.text, outputs, seconds, attempts, effect.plan))
 

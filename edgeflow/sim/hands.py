@@ -40,13 +40,14 @@ from edgeflow.events import (
     Tensors,
     Transferred,
 )
+from edgeflow.headers import size_bytes as heads_bytes
 from edgeflow.messages import BlobChunk, BlobMissing
 from edgeflow.node import NodeCore
 from edgeflow.sim.broker import Broker
 from edgeflow.sim.clockwork import Clockwork
 from edgeflow.sim.judge import Judge
 from edgeflow.sim.network import Network
-from edgeflow.sim.toy import MODEL, TOY, Value, compute
+from edgeflow.sim.toy import MODEL, TOY, Value, Values, compute, taken
 
 SPEED_BYTES_PER_S = 20e6
 """Of every simulated link."""
@@ -85,10 +86,10 @@ class Hands(ABC):
     def __init__(self, world: Surroundings, core: NodeCore, disk: Disk) -> None:
         self.world, self.core, self.disk = world, core, disk
         self.is_alive = True
-        self.bundles: dict[int, dict[str, Value]] = {}
+        self.bundles: dict[int, Values] = {}
         self.next_bundle = 0
         self.partial: dict[str, int] = {}
-        self.built: dict[SegmentKey, tuple[str, ...]] = {}
+        self.built: dict[SegmentKey, BuildSegment] = {}
         self.outcomes: dict[int, int] = {}
         """Token -> how many outcomes it got."""
         self.submitted: dict[int, tuple[float, Value]] = {}
@@ -139,7 +140,7 @@ class Hands(ABC):
         """Carry one effect out."""
         self._do[type(effect)](effect)
 
-    def keep(self, values: dict[str, Value]) -> int:
+    def keep(self, values: Values) -> int:
         """A new bundle."""
         self.next_bundle += 1
         self.bundles[self.next_bundle] = values
@@ -191,14 +192,10 @@ class Hands(ABC):
             self._over(effect.peer, "signals", 100, lambda: to.hear(event))
 
     def _tensors(self, effect: SendTensors) -> None:
-        heads, bundles = effect.message.tensors, effect.bundles
-        if len(bundles) == 1:
-            bundles = bundles * len(heads)
-        values = {
-            head.name: self.bundles[bundle][head.name]
-            for head, bundle in zip(heads, bundles, strict=True)
-        }
-        size_bytes = sum(TOY.tensors[name].nbytes for name in values) + 100
+        heads = effect.message.tensors
+        given = [self.bundles[bundle] for bundle in effect.bundles]
+        values = {head.name: taken(given, head.name, head.rect) for head in heads}
+        size_bytes = heads_bytes(heads) + 100
         to = self.world.hands_of(effect.peer)
         if to is None:
             return
@@ -253,15 +250,13 @@ class Hands(ABC):
         self._later(0.001, 0.02, BlobsChecked(effect.model, effect.purpose, missing))
 
     def _build(self, effect: BuildSegment) -> None:
-        self.built[effect.key] = effect.layers
+        self.built[effect.key] = effect
         self._later(0.01, 0.2, SegmentBuilt(effect.key, "symbolic"))
 
     def _run(self, effect: RunSegment) -> None:
-        given = {
-            name: value for bundle in effect.bundles for name, value in self.bundles[bundle].items()
-        }
-        layers = self.built[effect.key]
-        made = compute(layers, given)
+        built = self.built[effect.key]
+        given = [self.bundles[bundle] for bundle in effect.bundles]
+        made = compute(built.layers, given, built.tile)
         seconds = self.world.clockwork.jitter(0.005, 0.08)
 
         def done() -> None:
@@ -272,8 +267,6 @@ class Hands(ABC):
 
     def _deliver(self, effect: Deliver) -> None:
         self.outcomes[effect.token] = self.outcomes.get(effect.token, 0) + 1
-        values = {
-            name: self.bundles[bundle][name]
-            for name, bundle in zip(effect.names, effect.bundles, strict=True)
-        }
+        given = [self.bundles[bundle] for bundle in effect.bundles]
+        values = {name: taken(given, name).value for name in effect.names}
         self.world.judge.on_outcome(self, effect, values)

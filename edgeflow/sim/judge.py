@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from edgeflow.events import (
+    BuildSegment,
     Deliver,
     Effect,
     Event,
@@ -30,7 +31,7 @@ from edgeflow.events import (
 from edgeflow.inflight import ATTEMPTS_MAX
 from edgeflow.messages import Board, Claim, Failure, Leader, Load, PlanId, Refusal, State
 from edgeflow.node import NodeCore
-from edgeflow.sim.toy import Value, whole
+from edgeflow.sim.toy import Value, Values, whole
 from edgeflow.stage import QUEUED_BYTES_MAX, QUEUED_FRAMES_MAX
 
 EPSILON_S = 0.5
@@ -48,8 +49,8 @@ class Watched(Protocol):
     """What the judge sees of a machine."""
 
     core: NodeCore
-    built: dict[SegmentKey, tuple[str, ...]]
-    bundles: dict[int, dict[str, Value]]
+    built: dict[SegmentKey, BuildSegment]
+    bundles: dict[int, Values]
     outcomes: dict[int, int]
     submitted: dict[int, tuple[float, Value]]
     is_alive: bool

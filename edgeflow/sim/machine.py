@@ -9,6 +9,7 @@ from edgeflow.messages import Caps, State, TensorHead
 from edgeflow.node import NodeCore
 from edgeflow.sim.broker import Session
 from edgeflow.sim.hands import Disk, Hands, Surroundings
+from edgeflow.sim.toy import Part
 
 TICK_S = 0.1
 CLOCK_RATE = 0.01
@@ -83,7 +84,7 @@ class Machine(Hands):
         image = token * 1_000 + self.session
         self.submitted[token] = (self.world.clockwork.now_s + deadline_s, image)
         head = TensorHead("image", "float32", (1, 3, 112, 112))
-        bundle = self.keep({"image": image})
+        bundle = self.keep({"image": Part(image)})
         self.hear(Submitted(token, deployment, bundle, (head,), 150528, deadline_s))
 
     def kill(self) -> None:

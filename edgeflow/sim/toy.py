@@ -10,11 +10,27 @@ came by a wrong way, or from a wrong plan, is a wrong number.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from edgeflow.graph import Contract, Graph, Op, Weight
+from edgeflow.messages import Rect
+from edgeflow.parcel import ParcelError, covered_area
+from edgeflow.tiles.rect import area, overlap
+from edgeflow.tiles.rect import whole as whole_map
+from edgeflow.tiles.region import regions
 
 Value = int
+
+
+class Part(NamedTuple):
+    """A tensor's value, or a rectangle of it: every element of a map has the same."""
+
+    value: Value
+    rect: Rect | None = None
+
+
+Values = Mapping[str, Part]
 
 
 def _digest(text: str) -> str:
@@ -60,7 +76,37 @@ TOY = toy_graph()
 MODEL = _digest("the toy's manifest")
 
 
-def compute(layers: Iterable[str], given: Mapping[str, Value]) -> dict[str, Value]:
+def taken(parcels: Sequence[Values], name: str, rect: Rect | None = None) -> Part:
+    """A tensor, or a rectangle of it, out of what is at hand, as `edgeflow.parcel.take`.
+
+    ParcelError where some of it is not there; values that disagree give a wrong one.
+    """
+    found = [each[name] for each in parcels if name in each]
+    if not found:
+        raise ParcelError(f"{name} is not at hand")
+    wanted = rect or whole_map(TOY.tensors[name])
+    assert wanted is not None
+    parts = [both for part in found if (both := overlap(part.rect or wanted, wanted)) is not None]
+    if covered_area(parts) < area(wanted):
+        raise ParcelError(f"{name}[{wanted}] is not all at hand")
+    values = {part.value for part in found}
+    return Part(values.pop() if len(values) == 1 else -1, rect)
+
+
+def compute(
+    layers: Sequence[str], given: Sequence[Values], tile: Rect | None = None
+) -> dict[str, Part]:
+    """Every tensor that these layers make, or the tile of the one that leaves them."""
+    entering, leaving = TOY.boundary(layers)
+    needed = regions(TOY, layers, {leaving[0]: tile}) if tile is not None else {}
+    known = {name: taken(given, name, needed.get(name)).value for name in entering}
+    made = _values(layers, known)
+    if tile is not None:
+        return {leaving[0]: Part(made[leaving[0]], tile)}
+    return {name: Part(value) for name, value in made.items()}
+
+
+def _values(layers: Sequence[str], given: Mapping[str, Value]) -> dict[str, Value]:
     """Every tensor that these layers make, out of the given ones."""
     known = dict(given)
     wanted = set(layers)
@@ -75,4 +121,4 @@ def compute(layers: Iterable[str], given: Mapping[str, Value]) -> dict[str, Valu
 
 def whole(image: Value) -> Value:
     """What the undivided model answers."""
-    return compute((layer.name for layer in TOY.layers), {"image": image})["head"]
+    return _values([layer.name for layer in TOY.layers], {"image": image})["head"]

@@ -45,7 +45,7 @@ def make_ready(holdings: Holdings, wanted: Plan) -> HeldPlan:
     linked = frozenset({"cam-1", "edge-1", "cloud-1"})
     holdings.advance((), "job", linked, 1.0)
     holdings.on_checked(BlobsChecked(MODEL, wanted.hash, ()), ())
-    holdings.on_built(SegmentKey(wanted.hash, 0), "torch")
+    holdings.on_built(SegmentKey(wanted.hash, 0, 1), "torch")
     holdings.advance((), "job", linked, 1.0)
     held = holdings.plans[wanted.hash]
     assert held.step == "ready"
@@ -70,8 +70,8 @@ def test_a_plan_goes_through_manifest_blobs_build_links_to_ready(edge: Holdings)
     (check,) = edge.advance((), "job", frozenset(), 1.0)
     assert isinstance(check, CheckBlobs)
     (build,) = edge.on_checked(BlobsChecked(MODEL, wanted.hash, ()), ())
-    assert build == BuildSegment(SegmentKey(wanted.hash, 0), MODEL, ("left", "right", "join"))
-    edge.on_built(SegmentKey(wanted.hash, 0), "torch")
+    assert build == BuildSegment(SegmentKey(wanted.hash, 0, 1), MODEL, ("left", "right", "join"))
+    edge.on_built(SegmentKey(wanted.hash, 0, 1), "torch")
     edge.advance((), "job", frozenset(), 1.0)
     assert edge.message("job", frozenset()).plans[0].why == "waits for its links"
     edge.advance((), "job", frozenset({"cloud-1"}), 1.0)
@@ -163,7 +163,7 @@ def test_a_higher_prepare_aborts_the_same_leaders_lower_one(edge: Holdings) -> N
     make_ready(edge, plan(1))
     effects = edge.on_board(board(preparing=plan(2)))
     assert list(edge.plans) == [plan(2).hash]
-    assert effects == [DropSegment(SegmentKey(plan(1).hash, 0))]
+    assert effects == [DropSegment(SegmentKey(plan(1).hash, 0, 1))]
 
 
 def test_a_draining_plan_stays_until_the_board_drops_it(edge: Holdings) -> None:
@@ -219,7 +219,7 @@ def test_a_plan_that_cannot_be_built_fails_and_says_why(edge: Holdings) -> None:
     edge.fail(plan(1).hash, "no memory")
     said = edge.message("job", frozenset()).plans[0]
     assert (said.status, said.why) == ("failed", "no memory")
-    edge.on_built(SegmentKey(plan(1).hash, 0), "torch")
+    edge.on_built(SegmentKey(plan(1).hash, 0, 1), "torch")
     assert edge.plans[plan(1).hash].step == "failed"
 
 

@@ -137,7 +137,7 @@ class Node:
         self.hear(ManifestLoaded(MODEL, TOY))
         self.board(**{"committed" if committed else "preparing": wanted})
         self.hear(BlobsChecked(MODEL, wanted.hash, ()))
-        self.hear(SegmentBuilt(SegmentKey(wanted.hash, 0), "torch"))
+        self.hear(SegmentBuilt(SegmentKey(wanted.hash, 0, 1), "torch"))
         assert self.core.parts.holdings.ready(wanted.hash, wanted.id) is not None
 
     def submit(self, token: int) -> list[Effect]:
@@ -257,9 +257,9 @@ def test_a_worker_takes_runs_sends_on_and_releases(edge: Node) -> None:
     wanted = plan()
     edge.hold(wanted, committed=False)
     stem = (TensorHead("stem", "float32", (1, 32, 112, 112)),)
-    frame = Frame("job", wanted.id, 0, wanted.hash, "cam-1", 1, 1, 1, 5.0, stem)
+    frame = Frame("job", wanted.id, 0, wanted.hash, "cam-1", 1, 1, 1, 5.0, stem, 1)
     effects = edge.hear(Tensors("cam-1", 1, frame, 1, 1605632))
-    assert effects == [RunSegment(1, SegmentKey(wanted.hash, 0), (1,))]
+    assert effects == [RunSegment(1, SegmentKey(wanted.hash, 0, 1), (1,))]
     effects = edge.hear(SegmentDone(1, 2, 1605632, 0.01))
     assert [(each.peer, each.bundles) for each in sent(effects)] == [("cloud-1", (2,))]
     assert [each.bundle for each in effects if isinstance(each, Release)] == [1, 2]
@@ -269,7 +269,7 @@ def test_a_worker_takes_runs_sends_on_and_releases(edge: Node) -> None:
 def test_a_node_tells_how_long_its_layers_take_when_that_is_news(edge: Node) -> None:
     wanted = plan()
     edge.hold(wanted, committed=False)
-    key = SegmentKey(wanted.hash, 0)
+    key = SegmentKey(wanted.hash, 0, 1)
     mine = [layer.name for layer in TOY.layers if layer.name in plan_layers(edge, wanted)]
     edge.hear(SegmentBuilt(key, "torch", tuple(0.001 for _ in mine)))
     (told,) = said(edge.tick(3.0), LayerTimes)
@@ -283,8 +283,7 @@ def test_a_node_tells_how_long_its_layers_take_when_that_is_news(edge: Node) -> 
 
 def plan_layers(node: Node, wanted: Plan) -> tuple[str, ...]:
     """The layers of a plan that a node computes."""
-    segment = node.core.parts.holdings.plans[wanted.hash].segment
-    assert segment is not None
+    (segment,) = node.core.parts.holdings.plans[wanted.hash].segments
     return segment.layers
 
 

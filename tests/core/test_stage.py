@@ -18,8 +18,9 @@ from edgeflow.events import (
 )
 from edgeflow.holding import HeldPlan
 from edgeflow.messages import Claim, Failure, Frame, Plan, PlanId, Refusal, Result, TensorHead
-from edgeflow.placement import parse_placement, split
+from edgeflow.placement import parse_placement
 from edgeflow.sim.toy import MODEL, TOY
+from edgeflow.split import split
 from edgeflow.stage import QUEUED_BYTES_MAX, QUEUED_FRAMES_MAX, Stage
 
 LINE = "stem left @cam-1 | right @edge-2 | join @edge-1 | squeeze..head @cloud-1"
@@ -32,7 +33,7 @@ def held(me: str = "edge-1", line: str = LINE) -> HeldPlan:
     made = Plan(name, "job", MODEL, "cam-1", NODES, (line,), 0.01, 0.01, "x", "y", "0" * 64)
     found = split(TOY, parse_placement(TOY, line), "cam-1")
     plan = replace(made, hash=plan_hash(made))
-    return HeldPlan(plan, "ready", split=found, segment=found.segments.get(me))
+    return HeldPlan(plan, "ready", split=found, segments=found.of(me))
 
 
 class Worker:
@@ -47,7 +48,7 @@ class Worker:
     def frame(self, number: int, *names: str, budget_s: float = 5.0, attempt: int = 1) -> Frame:
         plan = held().plan
         heads = tuple(TensorHead(name, "float32", (1, 32, 112, 112)) for name in names)
-        return Frame("job", plan.id, 0, plan.hash, "cam-1", 1, number, attempt, budget_s, heads)
+        return Frame("job", plan.id, 0, plan.hash, "cam-1", 1, number, attempt, budget_s, heads, 2)
 
     def take(self, frame: Frame, size_bytes: int = 100) -> list[Effect]:
         self.bundle += 1
@@ -107,7 +108,7 @@ def test_outputs_of_the_model_go_to_the_source(worker: Worker) -> None:
     line = "stem..left right @cam-1 | join..head @edge-1"
     last = held(line=line)
     heads = tuple(TensorHead(name, "float32", (1, 32, 112, 112)) for name in ("left", "right"))
-    frame = Frame("job", last.plan.id, 0, last.plan.hash, "cam-1", 1, 1, 1, 5.0, heads)
+    frame = Frame("job", last.plan.id, 0, last.plan.hash, "cam-1", 1, 1, 1, 5.0, heads, 1)
     worker.held = last
     worker.take(frame)
     (sent,) = [effect for effect in worker.done() if isinstance(effect, SendTensors)]

@@ -42,6 +42,7 @@ from edgeflow.io import engine
 from edgeflow.io.engine import Engine
 from edgeflow.io.store import Store
 from edgeflow.messages import DEVICE
+from edgeflow.parcel import parcel
 from edgeflow.ops import PIXELS_A_BYTE
 
 RECIPE = {"input": "image", "height": 40, "width": 56, "crop": 0.875}
@@ -287,7 +288,7 @@ class Bench:
         self.engine = Engine(config, self.store, self.told.append, 1, "cpu")
 
     def build(self, *layers: str) -> SegmentKey:
-        key = SegmentKey("0" * 64, 0)
+        key = SegmentKey("0" * 64, 0, 0)
         self.engine.load(LoadManifest(self.model))
         self.engine.build(BuildSegment(key, self.model, layers))
         self.engine.errands.stop(timeout_s=20)
@@ -295,8 +296,8 @@ class Bench:
         return key
 
     def run(self, key: SegmentKey, data: bytes) -> Event:
-        inputs = {"image": np.frombuffer(data, np.uint8)}
-        self.engine.run(RunSegment(1, key, ()), inputs, len)
+        inputs = parcel({"image": np.frombuffer(data, np.uint8)})
+        self.engine.run(RunSegment(1, key, ()), [inputs], len)
         self.engine.compute.stop(timeout_s=20)
         return self.told[-1]
 
