@@ -170,6 +170,7 @@ class Duties:
             claim=parts.election.highest,
             fences=dict(parts.holdings.fences),
             compute_ratio={model: ratio.ratio for model, ratio in parts.ratios.items()},
+            segments=parts.holdings.segment_times(),
         )
         effects = parts.publish_own(load, now_s)
         for name, tally in parts.inflight.tallies.items():

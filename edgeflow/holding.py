@@ -29,60 +29,16 @@ from edgeflow.events import (
     Tell,
 )
 from edgeflow.graph import Graph
+from edgeflow.heldplan import HeldPlan
 from edgeflow.library import Library, blobs_of
-from edgeflow.messages import Board, Held, Holding, Plan, PlanId
+from edgeflow.messages import Board, Held, Holding, Plan, PlanId, SegmentTime
 from edgeflow.placement import PlacementError, parse_placement
-from edgeflow.split import Segment, Split, split
+from edgeflow.split import split
 
 READY = frozenset({"ready", "active", "in-flight"})
 """Statuses of a plan whose frames are computed."""
 TOLD = frozenset({"building", "ready", "failed"})
 """Steps that others hear of by name; what is before them is `preparing`."""
-
-
-@dataclass(slots=True)
-class HeldPlan:
-    """One plan here, and how far its preparation is."""
-
-    plan: Plan
-    step: str = "manifest"
-    """manifest checking fetching building links ready failed"""
-    why: str = ""
-    split: Split | None = None
-    segments: tuple[Segment, ...] = ()
-    """This node's own; none where it is only the source."""
-    built: set[int] = field(default_factory=set)
-    """Of them, by their place in the plan."""
-    missing: dict[str, int] = field(default_factory=dict)
-    want_bytes: int = 0
-    engine: str = ""
-    predicted: dict[int, tuple[float, float]] = field(default_factory=dict)
-    """By segment, as far as asked for: seconds by this node's own rates and timings, and what a
-    sample of it counts."""
-
-    @property
-    def home(self) -> tuple[str, int]:
-        """Source and its session: every frame of this plan comes from there."""
-        return self.plan.source, self.plan.sessions[self.plan.source]
-
-    def key(self, segment: int) -> SegmentKey:
-        """Names a built segment of variant 0."""
-        return SegmentKey(self.plan.hash, 0, segment)
-
-    def segment(self, at: int) -> Segment | None:
-        """This node's segment of that place in the plan; None where it is another node's."""
-        return next((segment for segment in self.segments if segment.at == at), None)
-
-    def peers(self, me: str) -> set[str]:
-        """Whom this node sends to under this plan."""
-        assert self.split is not None
-        all_ = self.split.segments
-        peers = {all_[at].node for at in self.split.entry} if self.plan.source == me else set()
-        for segment in self.segments:
-            peers |= {all_[at].node for at in segment.sends}
-            if segment.results:
-                peers.add(self.plan.source)
-        return peers - {me}
 
 
 @dataclass(slots=True)
@@ -141,6 +97,14 @@ class Holdings:
             now = self.active_plan(deployment)
             if now is None or held.plan.id > now.plan.id:
                 self.active[deployment] = held.plan.hash
+
+    def segment_times(self) -> tuple[SegmentTime, ...]:
+        """How long this node takes for each segment that ran here."""
+        return tuple(
+            SegmentTime(held.plan.deployment, str(held.plan.id), at, *measured)
+            for held in self.plans.values()
+            for at, measured in sorted(held.measured.items())
+        )
 
     def advance(
         self, holders: tuple[str, ...], deployment: str, linked: frozenset[str], now_s: float

@@ -25,7 +25,7 @@ from edgeflow.bundles import Bundles
 from edgeflow.events import Bundle, Effect, SendTensors
 from edgeflow.graph import Graph
 from edgeflow.headers import misfit, mismatch
-from edgeflow.holding import HeldPlan
+from edgeflow.heldplan import HeldPlan
 from edgeflow.membership import DEAD_S
 from edgeflow.messages import Failure, Metrics, Refusal, Result
 from edgeflow.openframe import OpenFrame, answer, attempt_at

@@ -186,6 +186,19 @@ class LinkReport(Struct, frozen=True):
     samples: Count
 
 
+class SegmentTime(Struct, frozen=True):
+    """How long a node takes for one of its segments."""
+
+    deployment: Name
+    plan: str
+    """Its id in words."""
+    segment: Count
+    """Its place in the plan."""
+    seconds: Seconds
+    """Of the last few frames, the newest counting most."""
+    runs: Count
+
+
 class Load(Struct, frozen=True, tag="load"):
     """The heartbeat."""
 
@@ -207,6 +220,8 @@ class Load(Struct, frozen=True, tag="load"):
     """Highest plan id applied, for each deployment."""
     compute_ratio: dict[Digest, float]
     """For each model that ran here: seconds now over LayerTimes, or else over predicted ones."""
+    segments: tuple[SegmentTime, ...] = ()
+    """Of plans that frames ran under."""
     v: int = PROTOCOL
 
 
@@ -310,6 +325,38 @@ class Held(Struct, frozen=True, tag="held"):
     v: int = PROTOCOL
 
 
+class TileView(Struct, frozen=True):
+    """One tile, for people: who computes it and out of what."""
+
+    node: Name
+    segment: Count
+    """Its place in the plan."""
+    makes: Rect
+    """Of the map that leaves the tiled layers."""
+    reads: Rect
+    """Of the first map that enters them, halo included."""
+    predicted_s: Seconds
+    """To compute it."""
+    recomputed_flops: float
+    """More than its area's share of the layers' FLOPs."""
+    in_bytes: Count
+    """What other nodes send for it."""
+
+
+class TileMapView(Struct, frozen=True):
+    """A fused run of layers and its tiles, for people."""
+
+    layers: str
+    """first..last"""
+    makes: Rect
+    """The whole map that leaves them."""
+    reads: Rect
+    """The whole of the first map that enters them."""
+    flops: float
+    """Of the layers, untiled."""
+    tiles: tuple[TileView, ...]
+
+
 class Status(Struct, frozen=True, tag="status"):
     """The leader's summary of a deployment, for people."""
 
@@ -326,6 +373,8 @@ class Status(Struct, frozen=True, tag="status"):
     lower_bound_s: Seconds
     plan: str
     leader: Name
+    tiles: tuple[TileMapView, ...] = ()
+    """In the layers' order; none where nothing is tiled."""
     v: int = PROTOCOL
 
 

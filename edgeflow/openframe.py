@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from edgeflow.events import Bundle, Deliver, Effect, SendTensors
 from edgeflow.graph import Graph
 from edgeflow.headers import heads, heads_of
-from edgeflow.holding import HeldPlan
+from edgeflow.heldplan import HeldPlan
 from edgeflow.messages import Frame, Outcome, PlanId, TensorHead
 from edgeflow.split import Patch
 

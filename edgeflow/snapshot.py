@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from edgeflow.deployments import View
 from edgeflow.membership import Peer
-from edgeflow.messages import LinkReport, Rates
+from edgeflow.messages import LinkReport, Plan, Rates, SegmentTime, TileMapView
 from edgeflow.node import NodeCore
 
 
@@ -59,6 +59,10 @@ class DeploymentView(Struct, frozen=True):
     lower_bound_ms: float
     nodes: dict[str, str]
     """Node -> what it says of the committed plan: preparing ready active in-flight failed."""
+    tiles: tuple[TileMapView, ...] = ()
+    """What is tiled over whom."""
+    segments: tuple[SegmentTime, ...] = ()
+    """Measured seconds of the committed plan's segments, by their place in it."""
 
 
 class Snapshot(Struct, frozen=True):
@@ -92,7 +96,7 @@ def take(core: NodeCore, now_s: float) -> Snapshot:
             for other, report in sorted(peer.load.links.items())
         ),
         deployments=tuple(
-            _deployment(view)
+            _deployment(view, peers)
             for _, view in sorted(parts.deployments.views.items())
             if view.spec is not None and not view.spec.removed
         ),
@@ -129,10 +133,23 @@ def _link(sender: str, receiver: str, report: LinkReport) -> LinkView:
     )
 
 
-def _deployment(view: View) -> DeploymentView:
+def _segments(plan: Plan, peers: list[Peer]) -> tuple[SegmentTime, ...]:
+    """What its nodes say of its segments, in the plan's order."""
+    loads = [peer.load for peer in peers if peer.load is not None and peer.name in plan.sessions]
+    found = (
+        each
+        for load in loads
+        for each in load.segments
+        if (each.deployment, each.plan) == (plan.deployment, str(plan.id))
+    )
+    return tuple(sorted(found, key=lambda each: each.segment))
+
+
+def _deployment(view: View, peers: list[Peer]) -> DeploymentView:
     assert view.spec is not None
     status, board = view.status, view.board
     plan = board.committed if board is not None else None
+    is_told = plan is not None and status is not None and status.plan == str(plan.id)
     nodes = {}
     if plan is not None:
         for node in plan.sessions:
@@ -140,7 +157,7 @@ def _deployment(view: View) -> DeploymentView:
             found = [each.status for each in held.plans if each.hash == plan.hash] if held else []
             nodes[node] = found[0] if found else "not held"
     predicted_s = plan.predicted_s if plan is not None else 0.0
-    if plan is not None and status is not None and status.plan == str(plan.id):
+    if status is not None and is_told:
         predicted_s = status.predicted_s  # as things are now
     return DeploymentView(
         name=view.name,
@@ -154,4 +171,6 @@ def _deployment(view: View) -> DeploymentView:
         predicted_ms=predicted_s * 1e3,
         lower_bound_ms=plan.lower_bound_s * 1e3 if plan else 0.0,
         nodes=nodes,
+        tiles=status.tiles if status is not None and is_told else (),
+        segments=_segments(plan, peers) if plan is not None else (),
     )

@@ -29,7 +29,7 @@ from edgeflow.events import (
 )
 from edgeflow.graph import Graph
 from edgeflow.headers import heads_of, misfit
-from edgeflow.holding import HeldPlan
+from edgeflow.heldplan import HeldPlan
 from edgeflow.messages import Failure, Frame, Refusal, Result, TensorHead
 from edgeflow.split import Patch, Segment
 

@@ -16,7 +16,7 @@ from edgeflow.cost import NodeCost, Seconds, Workload
 from edgeflow.estimate import RatioEstimate
 from edgeflow.events import Effect, Publish
 from edgeflow.graph import Graph
-from edgeflow.holding import HeldPlan
+from edgeflow.heldplan import HeldPlan
 from edgeflow.messages import Held
 from edgeflow.parts import Parts, layer_seconds
 from edgeflow.split import Segment
@@ -95,6 +95,7 @@ class Upkeep:
     def learn(self, held: HeldPlan, segment: Segment, graph: Graph, seconds: float) -> None:
         """Compare a segment's time with what this node's own timings and rates predict."""
         parts = self.parts
+        held.on_ran(segment.at, seconds)
         if parts.caps.rates is None or seconds < LEARN_S_MIN:
             return
         if segment.at not in held.predicted:

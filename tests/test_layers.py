@@ -48,11 +48,15 @@ ROOMS = {
         2,
         True,
         "membership election planning estimate neighbours bundles deployments fetch library"
-        " timings holding headers openframe tally inflight stage boards survey lead relay"
+        " timings heldplan holding headers openframe tally inflight stage boards survey lead relay"
         " beside whatif",
     ),
     "mind": Room(3, True, "parts duties upkeep control node snapshot questions sim"),
-    "engines": Room(3, False, "modelfile exporter executors audit picture encoded"),
+    "engines": Room(
+        3,
+        False,
+        "modelfile exporter executors audit picture encoded tilecheck trials integers difference",
+    ),
     "io": Room(4, False, "io"),
     "faces": Room(5, False, "__init__ __main__ service flow driver result api cli demo bench lab"),
 }
@@ -88,7 +92,7 @@ TEST_LINES_MAX = 600
 FUNCTION_LINES_MAX = 40
 
 SIZE_EXCEPTIONS: dict[str, tuple[int, str]] = {
-    "edgeflow/messages.py": (560, "all words in one file, so that the union is closed"),
+    "edgeflow/messages.py": (620, "all words in one file, so that the union is closed"),
     "edgeflow/events.py": (420, "all words in one file, so that the union is closed"),
     "edgeflow/cli/node.py::start": (60, "one option a setting, and nothing to think about"),
     "edgeflow/cli/deploy.py::deploy": (50, "most of it is options"),

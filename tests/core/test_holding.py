@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from edgeflow.codec import plan_hash
 from edgeflow.events import BlobsChecked, BuildSegment, CheckBlobs, DropSegment, SegmentKey, Tell
 from edgeflow.fetch import Fetch
-from edgeflow.holding import HeldPlan, Holdings
+from edgeflow.heldplan import HeldPlan
+from edgeflow.holding import Holdings
 from edgeflow.library import Library
 from edgeflow.messages import Board, Claim, Plan, PlanId
 from edgeflow.sim.toy import MODEL, TOY

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from edgeflow.bundles import Bundles
 from edgeflow.codec import plan_hash
 from edgeflow.events import Deliver, Effect, Release, SendTensors
-from edgeflow.holding import HeldPlan
+from edgeflow.heldplan import HeldPlan
 from edgeflow.inflight import (
     ATTEMPTS_MAX,
     BACKOFF_S,

@@ -16,7 +16,7 @@ from edgeflow.events import (
     SendTensors,
     Tensors,
 )
-from edgeflow.holding import HeldPlan
+from edgeflow.heldplan import HeldPlan
 from edgeflow.messages import Claim, Failure, Frame, Plan, PlanId, Refusal, Result, TensorHead
 from edgeflow.placement import parse_placement
 from edgeflow.sim.toy import MODEL, TOY
