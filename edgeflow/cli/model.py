@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
-from edgeflow import audit, manifest, modelfile, ops, picture
+from edgeflow import audit, modelfile, picture
 from edgeflow.cli import screen
+from edgeflow.cli.show import SHOW_HELP, Model, shape, show, summary
+from edgeflow.cli.verify import VERIFY_HELP, Threads, verify
 from edgeflow.encoded import mean_bytes, with_decode
-from edgeflow.errors import ModelError, UsageError
-from edgeflow.graph import Array, Contract, Graph, Layer
+from edgeflow.errors import UsageError
+from edgeflow.graph import Array, Graph
 
 EXPORT_HELP = """Make a model file out of a torch module.
 
@@ -32,7 +30,6 @@ With --encoded the model takes JPEG and PNG files as they are, and decodes them 
 then ship the file, a tenth of its pixels, and decode where it computes.
 """
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A file of `edgeflow export`.")]
 RecipeFields = Annotated[
     list[str] | None,
     typer.Option(
@@ -46,19 +43,14 @@ Photo = Annotated[
     list[Path] | None,
     typer.Option(help="A picture as frames will be, for --encoded: how long is one? Repeatable."),
 ]
-Threads = Annotated[int, typer.Option(min=1, help="Bits are equal at one number of threads only.")]
-
-
-_TABLE_WIDTH = 160
-"""Names are never cut off: a narrow terminal wraps its lines."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("export", help=EXPORT_HELP)(export)
-    app.command("show")(show)
+    app.command("show", help=SHOW_HELP)(show)
     app.command("run")(run)
-    app.command("verify")(verify)
+    app.command("verify", help=VERIFY_HELP)(verify)
 
 
 def export(
@@ -93,46 +85,11 @@ def export(
     digest = modelfile.save(graph, output)
     size = output.stat().st_size
     if as_json:
-        screen.emit_json({**_summary(graph, digest), "path": str(output), "file_bytes": size})
+        screen.emit_json({**summary(graph, digest), "path": str(output), "file_bytes": size})
         return
     screen.say(
         f"{output}: {len(graph.layers)} layers, {len(graph.cuts)} places to cut, "
         f"{size / 1e6:.1f} MB, model {digest[:12]}"
-    )
-
-
-def show(model: Model, as_json: screen.Json = False) -> None:
-    """Layers of a model: shapes, FLOPs, bytes, and where it may be cut: one tensor crosses."""
-    text, _ = modelfile.index(model)
-    graph, digest = manifest.decode(text), manifest.digest(text)
-    rows = [_row(graph, position, layer) for position, layer in enumerate(graph.layers)]
-    if as_json:
-        screen.emit_json({**_summary(graph, digest), "layers": rows})
-        return
-    table = Table("", "layer", "ops", "output", "MFLOP", "weights kB", "output kB", box=None)
-    for at, column in enumerate(table.columns):
-        column.no_wrap = True
-        column.justify = "right" if at > 3 else "left"
-    for contract in (graph.tensors[each.name] for each in graph.inputs):
-        shape = f"{contract.dtype} {_shape(contract.shape)}"
-        table.add_row("", contract.name, "input", shape, "", "", f"{contract.nbytes / 1e3:.1f}")
-    for row in rows:
-        table.add_row(
-            "✂" if row["cut_before"] else "",
-            row["name"],
-            " ".join(row["ops"]),
-            f"{row['dtype']} {_shape(row['shape'])}",
-            f"{row['flops'] / 1e6:.2f}",
-            f"{row['weights_bytes'] / 1e3:.1f}",
-            f"{row['output_bytes'] / 1e3:.1f}",
-        )
-    console = screen.out()
-    console.width = max(console.width, _TABLE_WIDTH)
-    console.print(table)
-    total = sum(row["flops"] for row in rows)
-    screen.say(
-        f"{graph.name} {digest[:12]}: {len(rows)} layers, {total / 1e9:.3f} GFLOP, "
-        f"✂ {len(graph.cuts)} places where one tensor crosses before the layer"
     )
 
 
@@ -155,31 +112,9 @@ def run(
         screen.emit_json({"outputs": shapes, "best": best})
         return
     for name, array in outputs.items():
-        screen.say(f"{name}: {array.dtype} {_shape(array.shape)}")
+        screen.say(f"{name}: {array.dtype} {shape(array.shape)}")
         for line in best[name]:
             screen.say(f"  {line['score']:.4f} {line['label']}")
-
-
-def verify(
-    model: Model,
-    cuts: Annotated[str, typer.Option(help="all, or how many, evenly spread.")] = "all",
-    threads: Threads = 1,
-    seed: Annotated[int, typer.Option(help="Of the random input.")] = 0,
-    as_json: screen.Json = False,
-) -> None:
-    """Run both sides of every cut through the wire and compare, bit by bit, with the whole."""
-    graph = modelfile.load(model)
-    with _bar("verifying") as progress:
-        report = audit.verify(graph, cuts, threads=threads, seed=seed, progress=progress)
-    if as_json:
-        screen.emit_json(asdict(report))
-    else:
-        screen.say(
-            f"{report.cuts} cuts, {report.mismatches} mismatches, "
-            f"largest difference {report.max_abs_diff:g} ({report.max_ulp} ULP)"
-        )
-    if report.mismatches:
-        raise ModelError(f"{report.mismatches} cuts differ, at: {', '.join(report.differing[:5])}")
 
 
 def _exporter() -> Any:
@@ -189,15 +124,6 @@ def _exporter() -> Any:
         if error.name != "torch":
             raise
         raise UsageError("export needs torch: pip install 'edgeflow-dnn[torch]'") from error
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[audit.Progress]:
-    """A progress bar on stderr, gone at the end."""
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=screen.err(), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _pairs(texts: list[str] | None) -> dict[str, Any]:
@@ -230,49 +156,6 @@ def _labels(path: Path | None) -> tuple[str, ...] | None:
         return tuple(path.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the labels {path}: {error}") from None
-
-
-def _summary(graph: Graph, digest: str) -> dict[str, Any]:
-    return {
-        "name": graph.name,
-        "model": digest,
-        "opset": graph.opset,
-        "inputs": [_tensor(contract) for contract in graph.inputs],
-        "outputs": [_tensor(graph.tensors[name]) for name in graph.outputs],
-        "weights_bytes": sum(weight.nbytes for weight in graph.weights.values()),
-        "flops": sum(ops.layer_flops(layer, graph) for layer in graph.layers),
-        "cuts": [
-            {"before": graph.layers[at].name, "tensor": graph.crossing(at)[0]} for at in graph.cuts
-        ],
-        "recipe": dict(graph.recipe),
-        "labels": len(graph.labels),
-    }
-
-
-def _tensor(contract: Contract) -> dict[str, Any]:
-    return {"name": contract.name, "dtype": contract.dtype, "shape": list(contract.shape)}
-
-
-def _row(graph: Graph, position: int, layer: Layer) -> dict[str, Any]:
-    made = graph.tensors[layer.output]
-    return {
-        "name": layer.name,
-        "ops": [op.kind for op in layer.ops],
-        "inputs": list(layer.inputs),
-        "output": layer.output,
-        "dtype": made.dtype,
-        "shape": list(made.shape),
-        "flops": ops.layer_flops(layer, graph),
-        "bytes": ops.layer_bytes(layer, graph),
-        "class": ops.op_class(layer.ops[0], graph),
-        "weights_bytes": sum(graph.weights[name].nbytes for name in graph.weights_of([layer.name])),
-        "output_bytes": made.nbytes,
-        "cut_before": position in graph.cuts,
-    }
-
-
-def _shape(shape: Any) -> str:
-    return "x".join(map(str, shape))
 
 
 def _read_input(graph: Graph, path: Path) -> Mapping[str, Array] | Array:

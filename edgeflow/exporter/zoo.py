@@ -2,6 +2,7 @@
 
     edgeflow export edgeflow.exporter.zoo:efficientnet_lite0 -o lite0.safetensors --arg size=448
     edgeflow export edgeflow.exporter.zoo:pytorchcv -o net.safetensors --arg architecture=resnet18
+  edgeflow export edgeflow.exporter.zoo:detector -o detector.safetensors --arg size=320
 
 Each is wrapped so that a uint8 (1, rows, columns, 3) picture goes in, and has a `Card`.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import pkgutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,68 @@ class Pictured(nn.Module):
         picture = image.permute(0, 3, 1, 2).to(torch.float32).contiguous()
         out: Tensor = self.net((picture - self.mean) / self.deviation)
         return out.softmax(-1) if self.softmax else out
+
+
+class Detector(nn.Module):
+    """A small detector as they are built: what three scales find, each told by the coarser ones.
+
+    stem ─▶ 1/4 ─▶ 1/8 ──────▶ concat ─▶ boxes, classes
+                    ▼            ▲ upsampled
+                   1/16 ─────▶ concat ─▶ boxes, classes
+                    ▼            ▲ upsampled
+                   1/32 ─────────┴─────▶ boxes, classes      and a mask at 1/4
+    """
+
+    def __init__(self, classes: int, width: int) -> None:
+        super().__init__()
+        wide = [width, 2 * width, 4 * width, 4 * width]
+        self.stem = nn.Sequential(_block(3, width, 2), _block(width, width, 2))
+        self.down = nn.ModuleList(_block(a, b, 2) for a, b in pairwise(wide))
+        self.deep = nn.ModuleList(_block(size, size, 1) for size in wide[1:])
+        self.merge = nn.ModuleList(_block(a + wide[-1], wide[-1], 1) for a in wide[1:3])
+        self.boxes = nn.ModuleList(nn.Conv2d(wide[-1], 4, 1) for _ in range(3))
+        self.classes = nn.ModuleList(nn.Conv2d(wide[-1], classes, 1) for _ in range(3))
+        self.larger = nn.ConvTranspose2d(wide[-1], width, 4, 2, 1)
+        self.mask = nn.Conv2d(2 * width, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Of (1, 3, rows, columns): boxes and classes at 1/8, 1/16 and 1/32, and a mask at 1/4."""
+        fine = x = self.stem(x)
+        scales = []
+        for down, deep in zip(self.down, self.deep, strict=True):
+            x = down(x)
+            x = x + deep(x)
+            scales.append(x)
+        found = [scales[-1]]
+        for scale, merge in zip(scales[1::-1], reversed(self.merge), strict=True):
+            above = nn.functional.interpolate(found[0], scale_factor=2.0, mode="nearest")
+            found.insert(0, merge(torch.cat([scale, above], 1)))
+        told = [
+            part
+            for scale, boxes, classes in zip(found, self.boxes, self.classes, strict=True)
+            for part in (boxes(scale), classes(scale).sigmoid())
+        ]
+        mask = self.mask(torch.cat([fine, self.larger(found[0])], 1))
+        return (*told, mask)
+
+
+def detector(size: int = 320, classes: int = 20, width: int = 16, seed: int = 0) -> nn.Module:
+    """A `Detector` with seeded random weights: float32 (1, 3, size, size) in, seven tensors out.
+
+    UsageError where `size` is no multiple of 32.
+    """
+    if size < 32 or size % 32:
+        raise UsageError(f"size = {size}: give a multiple of 32: 1/32 of it is the coarsest map")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = Detector(classes, width)
+        settle(net, torch.randn(2, 3, size, size))
+    return _bare(net, size)
+
+
+def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.SiLU())
 
 
 def efficientnet_lite0(
