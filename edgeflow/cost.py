@@ -14,11 +14,12 @@ Invariant: no link is an infinite price, never a guess.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from edgeflow.graph import Graph
+from edgeflow.messages import Rect
 from edgeflow.placement import Layout, TileMap
 from edgeflow.split import Patch, Split, patch_bytes, split
 from edgeflow.workload import NodeCost, Seconds, Workload
@@ -93,6 +94,16 @@ class CostModel:
     def layer_s(self, layer: str, node: str) -> float:
         """Seconds of one layer on a node; infinite where the node cannot run it."""
         return float(self.layers_s(node)[self._index[layer]])
+
+    def tile_work(self, node: str, layers: Sequence[str], tile: Rect) -> tuple[float, float]:
+        """Seconds that a node takes for one tile of these layers, and FLOPs, halos included."""
+        places, cost = [self._index[name] for name in layers], self.cluster.nodes[node]
+        work = self.workload.of_tile(layers, tile)
+        flops = float(work.layer_flops()[places].sum())
+        if cost.rates is None:
+            return math.inf, flops
+        part = work.prior(cost)[places] / self.workload.prior(cost)[places]
+        return float((self.layers_s(node)[places] * part).sum()), flops
 
     def price(self, sender: str, receiver: str) -> tuple[float, float]:
         """Seconds of a message and of each byte: 0 within a node, infinite without a link."""

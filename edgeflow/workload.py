@@ -111,6 +111,12 @@ class Workload:
                     moved_bytes[at] -= unseen * self.graph.tensors[name].nbytes
         return replace(self, flops=flops, moved_bytes=moved_bytes)
 
+    def layer_flops(self) -> Seconds:
+        """(layers,)"""
+        count = len(self.graph.layers)
+        found: Seconds = np.bincount(self.layer, weights=self.flops, minlength=count)
+        return found
+
     @cached_property
     def _ops(self) -> tuple[Op, ...]:
         return tuple(op for layer in self.graph.layers for op in layer.ops)
