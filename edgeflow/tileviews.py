@@ -15,7 +15,7 @@ from edgeflow.tiles.rect import area, hull, whole
 
 
 def tile_views(costs: CostModel, layout: Layout) -> tuple[TileMapView, ...]:
-    """One for each tile map, in the layers' order; PlacementError where the layout cannot be run."""
+    """One a tile map, in the layers' order; PlacementError where the layout cannot be run."""
     maps = tile_maps(layout)
     if not maps:
         return ()
