@@ -32,7 +32,7 @@ BORDERS = (2, 3)
 
 def axes_of(op: Op, graph: Graph) -> Axes | str:
     """The rules along rows and columns; where there are none, why, to go on from "it"."""
-    maker = _MAKERS.get(op.kind)
+    maker = MAKERS.get(op.kind)
     if maker is None:
         return _ENDS.get(op.kind, "is of a kind that no rule is known for")
     for contract in (*(graph.tensors[name] for name in op.inputs), op.output):
@@ -164,7 +164,7 @@ def _along(op: Op, graph: Graph) -> Axes | str:
     return "goes along rows or columns" if set(axes) & set(BORDERS) else SAME
 
 
-_MAKERS: dict[str, Maker] = {
+MAKERS: dict[str, Maker] = {
     **dict.fromkeys(ELEMENTWISE | {"local_response_norm", "channel_shuffle"}, _elementwise),
     **dict.fromkeys(["concat", "softmax", "log_softmax", "mean", "sum", "amax"], _along),
     **dict.fromkeys(["conv2d", "conv_transpose2d"], _conv),
@@ -176,6 +176,7 @@ _MAKERS: dict[str, Maker] = {
     "slice": _slice,
     "pad": _pad,
 }
+"""Kinds that can be made in tiles, if all else of the op allows it."""
 
 _ENDS = {
     "linear": "multiplies whole vectors",
