@@ -7,6 +7,7 @@ The objective is the *sum*: one frame, nothing overlaps. Messages are those of
 `edgeflow.split`: one from the source for each node that needs graph inputs, one from each
 segment to each later one, one from each maker of outputs back to the source. A tensor is paid once
 for each directed link, however many layers of the reader want it; the delay once a message.
+Only the tiles of one map run at the same time; `edgeflow.crew` says what that takes.
 
 Invariant: no link is an infinite price, never a guess.
 """
@@ -14,14 +15,17 @@ Invariant: no link is an infinite price, never a guess.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+
+from edgeflow.crew import Crews, TileTerms
 from edgeflow.graph import Graph
 from edgeflow.messages import Rect
 from edgeflow.placement import Layout, TileMap
-from edgeflow.split import Patch, Split, patch_bytes, split
+from edgeflow.split import Patch, Segment, Split, patch_bytes, split
 from edgeflow.workload import NodeCost, Seconds, Workload
 
 __all__ = ["Cluster", "CostModel", "LinkCost", "NodeCost", "Seconds", "Terms", "Workload"]
@@ -46,16 +50,18 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The price of one placement, and what it is made of; infinite where it cannot be run."""
+    """The price of one layout, and what it is made of; infinite where it cannot be run."""
 
     total_s: float
     compute_s: Mapping[str, float]
-    """By node."""
+    """By node, busy."""
     transfer_s: Mapping[tuple[str, str], float]
     """By directed link, towards segments; the way back is not in it."""
     way_back_s: float
     bytes: Mapping[tuple[str, str], int]
     """By directed link, the way back included."""
+    tiles: tuple[TileTerms, ...] = ()
+    """Every tile, map by map. They run at the same time: `total_s` is no sum of the rest then."""
 
 
 TERMS_MAX = 16
@@ -97,13 +103,27 @@ class CostModel:
 
     def tile_work(self, node: str, layers: Sequence[str], tile: Rect) -> tuple[float, float]:
         """Seconds that a node takes for one tile of these layers, and FLOPs, halos included."""
-        places, cost = [self._index[name] for name in layers], self.cluster.nodes[node]
-        work = self.workload.of_tile(layers, tile)
+        places = self.places(layers)
+        work, known_s = self.workload.of_tile(layers, tile), self.layers_s(node)[places]
         flops = float(work.layer_flops()[places].sum())
-        if cost.rates is None:
+        if not np.isfinite(known_s).all():
             return math.inf, flops
-        part = work.prior(cost)[places] / self.workload.prior(cost)[places]
-        return float((self.layers_s(node)[places] * part).sum()), flops
+        part, every = work.prior(self.cluster.nodes[node])[places], self._prior(node)[places]
+        shares = np.divide(part, every, out=np.ones(len(part)), where=every > 0)
+        return float((known_s * shares).sum()), flops
+
+    def places(self, layers: Iterable[str]) -> list[int]:
+        """Where these layers stand in the graph's order."""
+        return [self._index[name] for name in layers]
+
+    def _prior(self, node: str) -> Seconds:
+        if node not in self._priors:
+            self._priors[node] = self.workload.prior(self.cluster.nodes[node])
+        return self._priors[node]
+
+    @cached_property
+    def _priors(self) -> dict[str, Seconds]:
+        return {}
 
     def price(self, sender: str, receiver: str) -> tuple[float, float]:
         """Seconds of a message and of each byte: 0 within a node, infinite without a link."""
@@ -136,31 +156,45 @@ class CostModel:
         return {}
 
     def _price(self, parts: Split) -> Terms:
-        source = parts.source
         compute_s: dict[str, float] = {}
         transfer_s: dict[tuple[str, str], float] = {}
         sent: dict[tuple[str, str], int] = {}
         way_back_s = 0.0
+        tiled = {segment.at for segment in parts.segments if segment.tile is not None}
+        plain = [segment for segment in parts.segments if segment.at not in tiled]
         for at, patches in parts.entry.items():
-            self._send(transfer_s, sent, (source, parts.segments[at].node), patches)
-        for segment in parts.segments:
-            node, places = segment.node, [self._index[name] for name in segment.layers]
-            compute_s[node] = compute_s.get(node, 0.0) + self._compute_s(node, places)
-            for at, patches in segment.sends.items():
-                self._send(transfer_s, sent, (node, parts.segments[at].node), patches)
-            if segment.results and node != source:
-                nbytes = self._bytes(segment.results)
-                way_back_s += self.transfer_s(nbytes, node, source)
-                sent[node, source] = sent.get((node, source), 0) + nbytes
+            if at not in tiled:
+                self._send(transfer_s, sent, (parts.source, parts.segments[at].node), patches)
+        for segment in plain:
+            node, places = segment.node, self.places(segment.layers)
+            compute_s[node] = compute_s.get(node, 0.0) + float(self.layers_s(node)[places].sum())
+            for at in sorted(segment.sends.keys() - tiled):
+                link = node, parts.segments[at].node
+                self._send(transfer_s, sent, link, segment.sends[at])
+            way_back_s += self._back_s(sent, segment, parts.source)
+        compute_s.update(dict.fromkeys(self._overfull(parts), math.inf))
         total_s = sum(compute_s.values()) + sum(transfer_s.values()) + way_back_s
-        return Terms(total_s, compute_s, transfer_s, way_back_s, sent)
+        if not tiled:
+            return Terms(total_s, compute_s, transfer_s, way_back_s, sent)
+        crews_s, back_s, tiles = Crews(self, parts, compute_s, transfer_s, sent).price()
+        return Terms(total_s + crews_s, compute_s, transfer_s, way_back_s + back_s, sent, tiles)
 
-    def _compute_s(self, node: str, places: list[int]) -> float:
-        """Of a segment; infinite where its weights do not fit into the node's memory."""
-        limit = self.cluster.nodes[node].memory_bytes
-        if limit and int(self.workload.weights_bytes[places].sum()) > limit:
-            return math.inf
-        return float(self.layers_s(node)[places].sum())
+    def _back_s(self, sent: dict[tuple[str, str], int], segment: Segment, source: str) -> float:
+        """The way of a segment's results."""
+        link = segment.node, source
+        if not segment.results or segment.node == source:
+            return 0.0
+        nbytes = self._bytes(segment.results)
+        sent[link] = sent.get(link, 0) + nbytes
+        return self.transfer_s(nbytes, *link)
+
+    def _overfull(self, parts: Split) -> Iterator[str]:
+        """Nodes into whose memory the weights of all their segments do not fit."""
+        for node in parts.nodes:
+            limit = self.cluster.nodes[node].memory_bytes
+            names = {name for segment in parts.of(node) for name in segment.layers} if limit else ()
+            if limit and int(self.workload.weights_bytes[self.places(names)].sum()) > limit:
+                yield node
 
     def _bytes(self, patches: Iterable[Patch]) -> int:
         return sum(patch_bytes(self.graph, patch) for patch in patches)

@@ -44,6 +44,10 @@ DECODE_FLOPS = 80_000.0
 whatever its vector units or a GPU can. Pillow 13 on x86: 220 megapixels a second, 80 resized."""
 
 
+TILES_KEPT = 256
+"""Workloads of tiles that are kept with a graph: four plans of 16 maps on four nodes."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeCost:
     """What a node is to the planner."""
@@ -99,27 +103,44 @@ class Workload:
     def of_tile(self, layers: Sequence[str], tile: Rect) -> Workload:
         """The work of these layers where they make only this rectangle of the one map that leaves
         them, halos included; TileError where they cannot. The other layers' work stays what it is.
+        The latest ones are kept with the graph: plans are priced again and again.
         """
-        wanted, (output,) = set(layers), self.graph.boundary(layers)[1]
+        key = (tuple(layers), tile)
+        kept: dict[tuple[tuple[str, ...], Rect], Workload]
+        kept = self.graph.__dict__.setdefault("_tile_workloads", {})
+        if key not in kept:
+            if len(kept) >= TILES_KEPT:
+                kept.clear()
+            kept[key] = self._of_tile(key[0], tile)
+        return kept[key]
+
+    def _of_tile(self, layers: tuple[str, ...], tile: Rect) -> Workload:
+        (output,) = self.graph.boundary(layers)[1]
         known = regions(self.graph, layers, {output: tile})
+        shares = {name: _share(self.graph, name, known) for name in known}
         flops, moved_bytes = self.flops.copy(), self.moved_bytes.copy()
-        for at, op in enumerate(self._ops):
-            if self.graph.layers[self.layer[at]].name in wanted:
-                flops[at] *= _share(self.graph, op.name, known)
-                for name in (*op.inputs, op.name):
-                    unseen = 1 - _share(self.graph, name, known)
-                    moved_bytes[at] -= unseen * self.graph.tensors[name].nbytes
+        for name in layers:
+            for at, op in self._ops[name]:
+                flops[at] *= shares.get(op.name, 1.0)
+                for tensor in (*op.inputs, op.name):
+                    unseen = 1 - shares.get(tensor, 1.0)
+                    moved_bytes[at] -= unseen * self.graph.tensors[tensor].nbytes
         return replace(self, flops=flops, moved_bytes=moved_bytes)
 
     def layer_flops(self) -> Seconds:
         """(layers,)"""
         count = len(self.graph.layers)
-        found: Seconds = np.bincount(self.layer, weights=self.flops, minlength=count)
-        return found
+        found = np.bincount(self.layer, weights=self.flops, minlength=count)
+        return found.astype(np.float64)
 
     @cached_property
-    def _ops(self) -> tuple[Op, ...]:
-        return tuple(op for layer in self.graph.layers for op in layer.ops)
+    def _ops(self) -> dict[str, list[tuple[int, Op]]]:
+        """Each layer's ops and their places."""
+        found: dict[str, list[tuple[int, Op]]] = {}
+        every = ((layer.name, op) for layer in self.graph.layers for op in layer.ops)
+        for at, (name, op) in enumerate(every):
+            found.setdefault(name, []).append((at, op))
+        return found
 
     def seconds(self, node: NodeCost, correction: Seconds | None = None) -> Seconds:
         """(layers,) seconds of every layer on a node; infinite where it cannot run."""

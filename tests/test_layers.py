@@ -41,8 +41,8 @@ ROOMS = {
     "world": Room(
         1,
         True,
-        "codec graph shapes attributes ops check manifest tiles placement split parcel workload cost records"
-        " sheet ledger scene",
+        "codec graph shapes attributes ops check manifest tiles placement split parcel workload"
+        " exchange crew cost records sheet ledger scene",
     ),
     "decisions": Room(
         2,
