@@ -28,6 +28,8 @@ Maker = Callable[[Op, Graph], Axes | str]
 SAME: Axes = (Same(), Same())
 BORDERS = (2, 3)
 """The axes of rows and columns."""
+ROWS_MAX = 1 << 20
+"""Of an enlarged map: up to here the places of rows are exact in float32."""
 
 
 def axes_of(op: Op, graph: Graph) -> Axes | str:
@@ -101,15 +103,16 @@ def _shuffle(op: Op, graph: Graph) -> Axes:
     return Zoom(factor), Zoom(factor)
 
 
-def _enlarged(op: Op, graph: Graph) -> tuple[int, int] | None:
-    """The whole factors by which rows and columns grow; None where they are none."""
+def _enlarged(op: Op, graph: Graph) -> tuple[int, int] | str:
+    """The whole factors by which rows and columns grow; why it has no tiles where they are none."""
     attrs: Attrs = op.attrs
+    size, scale = attrs["size"], attrs.get("scale", (None, None))
+    if max(size) > ROWS_MAX:
+        return f"makes more than {ROWS_MAX} rows or columns"
     factors = []
-    for made, had, scale in zip(
-        attrs["size"], _size(op, graph), attrs.get("scale", (None, None)), strict=True
-    ):
-        if made % had or scale not in (None, made // had):
-            return None
+    for made, had, by in zip(size, _size(op, graph), scale, strict=True):
+        if made % had or by not in (None, made // had):
+            return "does not enlarge by a whole factor"
         factors.append(made // had)
     return factors[0], factors[1]
 
@@ -126,8 +129,8 @@ def _is_even(factor: int, length: int) -> bool:
 
 def _nearest(op: Op, graph: Graph) -> Axes | str:
     factors = _enlarged(op, graph)
-    if factors is None:
-        return "does not enlarge by a whole factor"
+    if isinstance(factors, str):
+        return factors
     if not all(map(_is_even, factors, _size(op, graph))):
         return f"enlarges by {factors}, where rounding decides which row some rows come from"
     return Zoom(factors[0]), Zoom(factors[1])
@@ -137,12 +140,12 @@ def _bilinear(op: Op, graph: Graph) -> Axes | str:
     factors = _enlarged(op, graph)
     if op.attrs["align_corners"]:
         return "aligns corners: each row depends on the size of the whole map"
-    if factors is None or any(factor & (factor - 1) for factor in factors):
-        return "does not enlarge by a power of two, so its weights are rounded by position"
-    rows, columns = (
-        Blend(length, factor) for length, factor in zip(_size(op, graph), factors, strict=True)
-    )
-    return rows, columns
+    if isinstance(factors, str):
+        return factors
+    if any(factor & (factor - 1) for factor in factors):
+        return "does not enlarge by a power of two: its weights are rounded by their position"
+    rows, columns = _size(op, graph)
+    return Blend(rows, factors[0]), Blend(columns, factors[1])
 
 
 def _adaptive(op: Op, graph: Graph) -> Axes | str:
