@@ -5,12 +5,12 @@ Invariant: pure; nothing in here decides anything but whether a plan is drained.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from edgeflow.deployments import View
 from edgeflow.holding import READY
 from edgeflow.messages import Board, Plan, PlanId, Spec, Status
+from edgeflow.prices import Price, Prices
 
 STUCK_S = 15.0
 """PREPARE without a byte of progress for so long is given up: the slowest node is left out."""
@@ -70,14 +70,10 @@ def describe(view: View, board: Board) -> Word:
     return "running", board.committed.reason
 
 
-def status_of(
-    spec: Spec, board: Board, word: Word, leader: str, price: tuple[PlanId | None, float]
-) -> Status:
-    """`price`: of a plan, as things are now; another plan takes what was predicted for it."""
+def status_of(spec: Spec, board: Board, word: Word, leader: str, prices: Prices) -> Status:
+    """Of the committed plan, or else of the prepared one, as things are now."""
     plan = board.committed or board.preparing
-    predicted_s = plan.predicted_s if plan else 0.0
-    if plan and plan.id == price[0] and math.isfinite(price[1]):
-        predicted_s = price[1]
+    price = prices.of(plan) if plan else Price(0.0)
     return Status(
         deployment=spec.name,
         model_name=spec.model_name,
@@ -85,8 +81,9 @@ def status_of(
         phase=word[0],
         sentence=word[1],
         placement=plan.variants[0] if plan else "",
-        predicted_s=predicted_s,
+        predicted_s=price.seconds,
         lower_bound_s=plan.lower_bound_s if plan else 0.0,
         plan=str(plan.id) if plan else "",
         leader=leader,
+        tiles=price.tiles,
     )

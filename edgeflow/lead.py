@@ -32,6 +32,7 @@ from edgeflow.messages import Board, Claim, Notice, Plan, PlanId, Spec, Status
 from edgeflow.placement import format_placement
 from edgeflow.planning import Proposal
 from edgeflow.planning.standing import Standing, standing, what_is_gained
+from edgeflow.prices import Prices
 from edgeflow.survey import ask, is_settled, survey, what_broke
 
 SETTLE_S = 4.0
@@ -77,8 +78,7 @@ class Watch:
     """What is said while held."""
     shunned: dict[str, float] = field(default_factory=dict)
     status: Status | None = None
-    price: tuple[PlanId | None, float] = (None, 0.0)
-    """What a plan takes as things are now, in seconds."""
+    prices: Prices = field(default_factory=Prices)
 
     def hold(self, spec: Spec, until_s: float, verdict: Word) -> None:
         """Ask for no plan for a while."""
@@ -210,6 +210,7 @@ class Lead:
             watch.progress, watch.progress_s = -1, now_s
             new = self._make(spec, graph, proposal, claim, why)
             board = replace(board, preparing=new, generation=spec.generation)
+            watch.reviewed_s = -math.inf  # the next tick prices it, tile by tile
         return board, describe(view, board)
 
     def _why(self, view: View, spec: Spec, board: Board, now_s: float) -> str:
@@ -233,7 +234,7 @@ class Lead:
         now = Standing(0.0, 0.0)
         if plan is not None and not why:
             now = standing(spec, graph, cluster, plan.variants[0])
-            watch.price = (plan.id, now.seconds)
+            watch.prices.note(board, plan, now.seconds, graph, cluster)
             if math.isinf(now.seconds):
                 why = "the running plan lost a link"
             elif board.preparing or now_s - watch.committed_s < DWELL_S:
@@ -284,7 +285,7 @@ class Lead:
         """Board and status, where they changed or are due."""
         watch = self.watches[view.name]
         view.board = board = replace(board, claim=claim)
-        status = status_of(spec, board, word, self.me, watch.price)
+        status = status_of(spec, board, word, self.me, watch.prices)
         is_due = now_s - watch.published_s >= BOARD_S
         effects: list[Effect] = []
         if board != old or is_due:

@@ -49,7 +49,7 @@ ROOMS = {
         True,
         "membership election planning estimate neighbours bundles deployments fetch library"
         " timings heldplan holding headers openframe tally inflight stage boards survey lead relay"
-        " beside whatif tileviews",
+        " beside whatif tileviews prices",
     ),
     "mind": Room(3, True, "parts duties upkeep control node snapshot questions sim"),
     "engines": Room(
