@@ -119,8 +119,9 @@ def _view(costs: CostModel, parts: Split, tiles: TileMap) -> TileMapView:
     places = [at for at, layer in enumerate(graph.layers) if layer.name in wanted]
     flops = float(costs.workload.layer_flops()[places].sum())
     mine = [each for each in parts.segments if each.tile and each.layers == tiles.layers]
+    first, last = tiles.layers[0], tiles.layers[-1]
     return TileMapView(
-        layers=f"{tiles.layers[0]}..{tiles.layers[-1]}",
+        layers=first if first == last else f"{first}..{last}",
         makes=makes,
         reads=reads,
         flops=flops,

@@ -14,12 +14,15 @@ from rich.text import Text
 from edgeflow.cli import client, screen
 from edgeflow.cli.options import DEFAULT_BROKER, Broker, Cluster, Insecure, Key
 from edgeflow.cli.screen import Json
+from edgeflow.cli.tilefacts import by_segment
+from edgeflow.cli.tilemap import TileMaps
 from edgeflow.snapshot import LinkView, NodeView, Snapshot
 
 STATUS_HELP = """Show nodes, leader, deployments and links, as they are now.
 
 A deployment's line is its plan: which layers run where. `predicted` is what a frame should take,
-`bound` what no plan could beat under the same estimates.
+`bound` what no plan could beat under the same estimates. Where layers are tiled each map is drawn,
+a colour a node, with predicted and measured times.
 """
 EVENTS_HELP = """Follow what happens to deployments, in sentences: plans and why they change.
 
@@ -59,6 +62,8 @@ def status(
             line = f"  plan {each.plan}, predicted {each.predicted_ms:.1f} ms"
             is_proven = each.lower_bound_ms >= each.predicted_ms * 0.999
             screen.say(line + (", optimal" if is_proven else f", bound {each.lower_bound_ms:.1f}"))
+        if each.tiles:
+            console.print(TileMaps(each.tiles, by_segment(each.segments)))
     links = links_between(snapshot)
     if links:
         screen.say("")
