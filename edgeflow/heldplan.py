@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgeflow.events import SegmentKey
 from edgeflow.messages import Plan
 from edgeflow.split import Segment, Split
@@ -35,6 +38,8 @@ class HeldPlan:
     """By segment, as far as asked for: seconds by this node's own rates and timings, and what a
     sample of it counts."""
 
+    shares: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    """By tiled segment, as far as asked for: which part of each layer's seconds it should take."""
     measured: dict[int, tuple[float, int]] = field(default_factory=dict)
     """By segment that ran: seconds of the last few runs, and how many there were."""
 

@@ -84,12 +84,13 @@ class Upkeep:
         if len(layers_s) != len(segment.layers):
             return
         if segment.tile is not None:
-            parts_s = tile_shares(self.parts, segment, graph)
+            parts_s = tile_shares(self.parts, held, segment, graph)
             layers_s = tuple(s / part for s, part in zip(layers_s, parts_s, strict=True))
         timings = self.parts.timings.setdefault(held.plan.model, Timings())
         timings.add(segment.layers, layers_s)
+        held.predicted.pop(segment.at, None)  # the others are timed themselves
         for each in self.parts.holdings.plans.values():
-            if each.plan.model == held.plan.model:
+            if each is not held and each.plan.model == held.plan.model:
                 each.predicted.clear()
 
     def learn(self, held: HeldPlan, segment: Segment, graph: Graph, seconds: float) -> None:
@@ -151,8 +152,15 @@ def _places(segment: Segment, graph: Graph) -> list[int]:
     return [at for at, layer in enumerate(graph.layers) if layer.name in wanted]
 
 
-def tile_shares(parts: Parts, segment: Segment, graph: Graph) -> Seconds:
+def tile_shares(parts: Parts, held: HeldPlan, segment: Segment, graph: Graph) -> Seconds:
     """(its layers,) which part of each layer's seconds a segment's tile should take."""
+    known = held.shares.get(segment.at)
+    if known is None:
+        known = held.shares[segment.at] = _shares(parts, segment, graph)
+    return known
+
+
+def _shares(parts: Parts, segment: Segment, graph: Graph) -> Seconds:
     places, work = _places(segment, graph), Workload.of(graph)
     if segment.tile is None or parts.caps.rates is None:
         return np.ones(len(places))
@@ -176,7 +184,7 @@ def predicted_segment_s(
     timed_s = layer_seconds(parts, held.plan.model, graph)
     places = _places(segment, graph)
     seconds = np.where(timed_s > 0, timed_s, prior_s)
-    seconds[places] *= tile_shares(parts, segment, graph)
+    seconds[places] *= tile_shares(parts, held, segment, graph)
     part_s, whole_s = float(seconds[places].sum()), float(seconds.sum())
     if (timed_s[places] > 0).all():
         return part_s, 1.0

@@ -156,7 +156,7 @@ class Links:
         parts = encode_tensors(message, arrays)
         size_bytes = sum(map(len, parts))
         serial, now_s = UNASKED, self._exchange.clock()
-        if isinstance(message, ProbeData) or self._exchange.receipts.wants(peer, now_s):
+        if isinstance(message, ProbeData) or self._exchange.receipts.wants(peer, size_bytes, now_s):
             self._serial = serial = self._serial + 1
             self._exchange.receipts.sent(peer, serial, size_bytes, now_s)
         return self._exchange.send(

@@ -51,7 +51,8 @@ class Reception:
         self._ready = ready
         if ready is not None and not self._exchange.watch.holds_any(ready):
             return
-        if self._exchange.zap and (refused := self._exchange.zap.answer()):
+        zap = self._exchange.zap
+        if zap and self._is_ready(zap.socket) and (refused := zap.answer()):
             self._exchange.refuse("wrong key", f"{refused} connection(s) without the cluster key")
         self._watch_doors(now_s)
         for link in list(self._exchange.links.values()):
