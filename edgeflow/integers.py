@@ -80,7 +80,7 @@ def twin(graph: Graph, layers: Sequence[str], seed: int) -> Twin:
         bound = _bound(changed, ops, taps)
         if bound <= EXACT_BELOW[dtype]:
             random = np.random.default_rng(seed)
-            arrays = dict(_arrays(changed, ops, taps, random))
+            arrays = dict(small_integers(changed, ops, taps, random))
             entering, _ = changed.boundary(layers)
             inputs = {name: _input(changed.tensors[name], random) for name in entering}
             return Twin(replace(changed, arrays=arrays), inputs, dtype, taps, bound)
@@ -238,10 +238,10 @@ def _fan_in(op: Op, graph: Graph) -> int:
     return inputs * window
 
 
-def _arrays(
+def small_integers(
     graph: Graph, ops: Sequence[Op], taps: int, random: np.random.Generator
 ) -> Iterator[tuple[str, Array]]:
-    """Integers for every weight of these ops, each weight once."""
+    """-1, 0 and 1 for every weight of these ops, each weight once; sums of at most `taps`."""
     made: set[str] = set()
     for op in ops:
         for role, name in op.weights.items():

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeflow import audit, integers, ops
-from edgeflow.difference import ATOL, RTOL, difference
+from edgeflow.difference import CLOSE, difference
 from edgeflow.errors import EdgeflowError, ModelError
 from edgeflow.executors import build
 from edgeflow.graph import Array, Graph
@@ -58,7 +58,7 @@ class GridReport:
     max_rel_diff: float = 0.0
     max_ulp: int = 0
     flops: float = 0.0
-    """Of all segments, whole."""
+    """Of all segments, whole; with integers, those of their stand-ins."""
     tiles_flops: float = 0.0
     recomputed_max: float = 0.0
     """FLOPs of the tiles over those of the segment, less 1, where it is worst."""
@@ -134,16 +134,18 @@ def check(
     if not found:
         raise ModelError(f"no layers of {graph.name} can be tiled: see `edgeflow show --tiles`")
     report = _empty(graph, found, layouts, exact)
-    tensors = {} if exact else _whole_run(graph, found, threads, seed)
+    tensors = {} if exact else whole_run(graph, found, threads, seed)
     for at, section in enumerate(found):
         try:
-            subject = _on_integers(graph, section, threads, seed + at) if exact else None
+            subject = on_integers(graph, section, threads, seed + at) if exact else None
         except ModelError as error:
             report.skipped = (*report.skipped, str(error))
             continue
         _all_grids(subject or Subject(section, graph, tensors), report, layouts, threads, seed + at)
         if progress is not None:
             progress(at + 1, len(found))
+    if len(report.skipped) == len(found):
+        raise ModelError(f"nothing was checked: {report.skipped[0]}")
     return report
 
 
@@ -153,7 +155,7 @@ def _empty(graph: Graph, found: Sequence[Section], layouts: Iterable[str], exact
         judged=(
             "has every bit of the whole, on integers whose sums are exact"
             if exact
-            else f"is off by at most {RTOL:g} of the element + {ATOL:g} of its map's largest"
+            else f"is off by at most {CLOSE:g} of the largest element of its map"
         ),
         stretches=len(stretches(graph)),
         segments=len(found),
@@ -162,7 +164,7 @@ def _empty(graph: Graph, found: Sequence[Section], layouts: Iterable[str], exact
     )
 
 
-def _whole_run(graph: Graph, found: Sequence[Section], threads: int, seed: int) -> dict[str, Array]:
+def whole_run(graph: Graph, found: Sequence[Section], threads: int, seed: int) -> dict[str, Array]:
     """All tensors that enter or leave these sections, out of one run on random inputs."""
     tensors = audit.example_inputs(graph, seed)
     last = {name for section in found for name in section.layers}
@@ -174,7 +176,8 @@ def _whole_run(graph: Graph, found: Sequence[Section], threads: int, seed: int) 
     return tensors
 
 
-def _on_integers(graph: Graph, section: Section, threads: int, seed: int) -> Subject:
+def on_integers(graph: Graph, section: Section, threads: int, seed: int) -> Subject:
+    """A section run whole on integers; ModelError where none are exact."""
     twin = integers.twin(graph, section.layers, seed)
     section = Section(section.layers, *twin.graph.boundary(section.layers))
     whole_run = build(
@@ -202,8 +205,9 @@ def _all_grids(
             try:
                 for text in in_tiles(subject, tiles, grid, threads):
                     report.fail(f"{subject.section} in {grid.grid}: {text}")
-            except TileError as error:
-                report.fail(f"{subject.section} in {grid.grid}: {error}")
+            except (EdgeflowError, RuntimeError, ValueError) as error:
+                # A wrong geometry may ask an engine for what it cannot do.
+                report.fail(f"{subject.section} in {grid.grid}: {type(error).__name__}: {error}")
 
 
 def _is_flat(array: Array) -> bool:
