@@ -59,9 +59,10 @@ class Inbox:
             self._items.append(item)
             if self._rung or get_ident() == self._owner:
                 return
+            # Under the lock: a bell that rings after its item was taken would ring on and on.
             self._rung = True
-        with contextlib.suppress(OSError):  # closed: nobody reads any more
-            self._bell.send(b"\0")
+            with contextlib.suppress(OSError):  # closed: nobody reads any more
+                self._bell.send(b"\0")
 
     def take(self) -> list[Item]:
         """Everything that is in it."""
