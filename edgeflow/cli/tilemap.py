@@ -45,12 +45,13 @@ COLOURS = (
     ("#d98200", "#f6cd8c"),
     ("#00897b", "#86cdc5"),
     ("#a33bc2", "#dba6ea"),
+    ("#546e7a", "#b4c3ca"),
     ("#c2185b", "#f09cbd"),
     ("#6b8e00", "#c9de86"),
     ("#6d4c41", "#c3aba2"),
-    ("#546e7a", "#b4c3ca"),
 )
-"""(own, halo) by a node's number; readable on black and on white."""
+"""(own, halo) by a node's number, in the order of the pages' colours; readable on black and
+on white."""
 UNTOLD = "#808080"
 LINES_ALONE, LINES_AMONG = 12, 6
 """Height of a picture that stands alone, and of one of several."""
