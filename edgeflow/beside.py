@@ -2,7 +2,8 @@
 
     split       one layer earlier, one layer later, at each boundary
     undivided   the best cut of two with each node of another tier
-    both        all layers on each node that computes
+    tiled       even strips; even strips without one of the workers
+    all         all layers on each node that computes
 
 Invariant: pure; what breaks a constraint of the goal is not told, for it is no choice.
 """
@@ -17,10 +18,12 @@ from itertools import pairwise
 from edgeflow.cost import Cluster, CostModel
 from edgeflow.errors import EdgeflowError
 from edgeflow.graph import Graph
-from edgeflow.placement import Placement
-from edgeflow.split import split
+from edgeflow.placement import Layout, TileMap, nodes_of, tile_maps
 from edgeflow.planning import Goal
 from edgeflow.planning.goal import Scale, is_within, restricted
+from edgeflow.split import split
+from edgeflow.tiles.grid import even
+from edgeflow.tiles.rect import whole
 
 CUTS_TRIED = 100
 """Places to cut that are tried between two nodes, evenly chosen."""
@@ -31,7 +34,7 @@ class Neighbour:
     """Another placement, and what it would cost."""
 
     what: str
-    placement: Placement
+    placement: Layout
     latency_s: float
     """Infinite where it cannot be run, or may not."""
     worth: float
@@ -39,20 +42,23 @@ class Neighbour:
 
 
 def neighbours(
-    graph: Graph, cluster: Cluster, placement: Placement, goal: Goal
+    graph: Graph, cluster: Cluster, placement: Layout, goal: Goal
 ) -> tuple[Neighbour, ...]:
     """Those that can be run and keep the goal's constraints."""
     scale = Scale.of(goal, restricted(CostModel(graph, cluster), goal))
     nodes = list(split(graph, placement, cluster.source).nodes)
-    found = [
-        *_moved(scale, placement, nodes),
-        *(_best_cut(scale, *pair) for pair in _pairs(cluster, nodes)),
-        *_undivided(scale, placement),
-    ]
+    if tile_maps(placement):
+        found = [*_even(scale, placement), *_fewer(scale, placement)]
+    else:
+        found = [
+            *_moved(scale, placement, nodes),
+            *(_best_cut(scale, *pair) for pair in _pairs(cluster, nodes)),
+        ]
+    found += _undivided(scale, placement)
     return tuple(each for each in found if math.isfinite(each.latency_s))
 
 
-def _priced(scale: Scale, what: str, placement: Placement) -> Neighbour:
+def _priced(scale: Scale, what: str, placement: Layout) -> Neighbour:
     try:
         terms = scale.costs.evaluate(placement)
     except EdgeflowError:
@@ -62,7 +68,7 @@ def _priced(scale: Scale, what: str, placement: Placement) -> Neighbour:
     return Neighbour(what, placement, terms.total_s, scale.value(terms))
 
 
-def _undivided(scale: Scale, placement: Placement) -> list[Neighbour]:
+def _undivided(scale: Scale, placement: Layout) -> list[Neighbour]:
     """All layers on each node that computes; nodes that are alike in one line."""
     found: dict[tuple[float, float], list[str]] = {}
     for name, node in scale.costs.cluster.nodes.items():
@@ -77,7 +83,7 @@ def _undivided(scale: Scale, placement: Placement) -> list[Neighbour]:
     ]
 
 
-def _moved(scale: Scale, placement: Placement, nodes: Sequence[str]) -> Iterator[Neighbour]:
+def _moved(scale: Scale, placement: Layout, nodes: Sequence[str]) -> Iterator[Neighbour]:
     """One layer over each boundary of the plan, both ways."""
     found = split(scale.costs.graph, placement, scale.costs.cluster.source)
     for before, behind in pairwise(nodes):
@@ -87,6 +93,39 @@ def _moved(scale: Scale, placement: Placement, nodes: Sequence[str]) -> Iterator
             (f"one layer later: {first} @{before}", {**placement, first: before}),
         ):
             yield _priced(scale, what, moved)
+
+
+def _even(scale: Scale, layout: Layout) -> Iterator[Neighbour]:
+    """The same strips of equal height."""
+    equal = _evenly(scale, layout)
+    if equal != layout:
+        yield _priced(scale, "the same workers, even strips", equal)
+
+
+def _fewer(scale: Scale, layout: Layout) -> Iterator[Neighbour]:
+    """Even strips without one of the workers, where several are left."""
+    workers = nodes_of({each.layers[0]: each for each in tile_maps(layout)})
+    for name in sorted(workers):
+        if len(workers) > 2:
+            fewer = _evenly(scale, layout, without=name)
+            yield _priced(scale, f"without {name}, even strips", fewer)
+
+
+def _evenly(scale: Scale, layout: Layout, without: str = "") -> Layout:
+    """Even strips for the workers of each tile map; those of one that is left out to the others."""
+    graph, changed = scale.costs.graph, {}
+    for tile_map in tile_maps(layout):
+        everything = whole(graph.tensors[graph.boundary(tile_map.layers)[1][0]])
+        nodes = [node for node, _ in tile_map.tiles if node != without]
+        assert everything is not None
+        if nodes:
+            rects = even(everything.bottom, everything.right, len(nodes), 1)
+            tiles = tuple(zip(nodes, rects, strict=False))
+            changed[tile_map] = TileMap(tile_map.layers, tiles)
+    return {
+        layer: changed.get(where, where) if isinstance(where, TileMap) else where
+        for layer, where in layout.items()
+    }
 
 
 def _pairs(cluster: Cluster, nodes: Sequence[str]) -> list[tuple[str, str]]:

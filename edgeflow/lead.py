@@ -29,7 +29,7 @@ from edgeflow.graph import Graph
 from edgeflow.holding import READY
 from edgeflow.membership import Membership
 from edgeflow.messages import Board, Claim, Notice, Plan, PlanId, Spec, Status
-from edgeflow.placement import format_placement
+from edgeflow.placement import format_placement, nodes_of
 from edgeflow.planning import Proposal
 from edgeflow.planning.standing import Standing, standing, what_is_gained
 from edgeflow.prices import Prices
@@ -254,7 +254,7 @@ class Lead:
 
     def _make(self, spec: Spec, graph: Graph, proposal: Proposal, claim: Claim, why: str) -> Plan:
         self.seq += 1
-        nodes = sorted({spec.source, *proposal.placement.values()})
+        nodes = sorted({spec.source} | nodes_of(proposal.placement))
         plan = Plan(
             id=PlanId(claim, self.seq),
             deployment=spec.name,

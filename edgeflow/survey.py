@@ -56,7 +56,8 @@ def ask(spec: Spec, graph: Graph, cluster: Cluster, shunned: Iterable[str]) -> P
         pinned = parse_placement(graph, spec.placement)
         return propose(graph, cluster, "mincut", pinned=pinned, goal=goal_of(spec))
     allowed = frozenset(cluster.nodes) - frozenset(shunned)
-    return propose(graph, cluster, spec.algorithm, allowed=allowed, goal=goal_of(spec))
+    goal = goal_of(spec)
+    return propose(graph, cluster, spec.algorithm, allowed=allowed, goal=goal, tiles=spec.tiles)
 
 
 def what_broke(membership: Membership, plan: Plan, now_s: float) -> str:

@@ -189,22 +189,27 @@ class Workload:
         if node.rates is None:
             return np.full(count, math.inf)
         rates = node.rates
-        per_class = np.array(
-            [
-                rates.conv_flops_per_s,
-                rates.depthwise_flops_per_s or rates.conv_flops_per_s,
-                rates.matmul_flops_per_s,
-                math.inf,
-                rates.conv_flops_per_s * WINDOW_SHARE,
-                DECODE_FLOPS / max(rates.op_overhead_s, 1e-9),
-            ]
-        )
+        per_class = class_rates(rates)
         busy = np.maximum(
             self.flops / per_class[self.kind], self.moved_bytes / rates.memory_bytes_per_s
         )
         busy += rates.op_overhead_s * np.array(OVERHEADS)[self.kind]
         found: Seconds = np.bincount(self.layer, weights=busy, minlength=count).astype(np.float64)
         return found
+
+
+def class_rates(rates: Rates) -> Seconds:
+    """(classes,) FLOPs per second of each class."""
+    return np.array(
+        [
+            rates.conv_flops_per_s,
+            rates.depthwise_flops_per_s or rates.conv_flops_per_s,
+            rates.matmul_flops_per_s,
+            math.inf,
+            rates.conv_flops_per_s * WINDOW_SHARE,
+            DECODE_FLOPS / max(rates.op_overhead_s, 1e-9),
+        ]
+    )
 
 
 def _class_of(op: Op, graph: Graph) -> str:

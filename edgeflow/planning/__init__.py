@@ -11,25 +11,31 @@ All minimise the same sum, `CostModel.evaluate`, over placements with at most on
 in which data only rises through the tiers; the first node may stand anywhere. A `Goal` asks for
 something else instead, or for constraints to be kept (`goal`, `attain`).
 
+Where a tier has several nodes, `mincut` may tile layers over them so that one frame is answered
+sooner (`together`, `tiled`); `tilebound` says what no such plan goes below.
+
 Invariant: pure. The same question has the same answer, on every machine.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from edgeflow.cost import Cluster, CostModel
 from edgeflow.graph import Graph
-from edgeflow.placement import Placement
+from edgeflow.placement import Layout, Placement
 from edgeflow.planning.attain import quickest
 from edgeflow.planning.brute import place_brute
+from edgeflow.planning.byhand import check_layout, has_tiles, placed_whole
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.goal import OBJECTIVES, Goal, restricted
 from edgeflow.planning.proposal import PlanningError, Proposal
 from edgeflow.planning.pursue import pursue
 from edgeflow.planning.refuse import check, why_impossible
 from edgeflow.planning.rivals import RIVALS, place_rival
+from edgeflow.planning.tilebound import bound_of_tiles
+from edgeflow.planning.together import consider, may_tile
 from edgeflow.planning.unmet import check_private, check_sound, why_unmet
 from edgeflow.planning.whole import TIERS, place_whole
 
@@ -46,16 +52,18 @@ def propose(
     cluster: Cluster | CostModel,
     algorithm: str = "mincut",
     *,
-    pinned: Mapping[str, str] | None = None,
+    pinned: Layout | None = None,
     allowed: Collection[str] | None = None,
     goal: Goal = LATENCY,
+    tiles: bool = True,
 ) -> Proposal:
     """The algorithm's placement with its price and bound.
 
     `pinned` keeps layers on nodes; where it holds all of them it is the placement, as long as its
-    nodes can run it. `allowed` names the nodes that may compute (None: all that can). `goal` says
-    what the plan is to be good at, and what it must keep; the undivided rivals and placements by
-    hand are what they are, and keep its constraints or are refused.
+    nodes can run it; only then it may hold tile maps. `allowed` names the nodes that may compute
+    (None: all that can). `goal` says what the plan is to be good at, and what it must keep; the
+    undivided rivals and placements by hand are what they are, and keep its constraints or are
+    refused. With `tiles` the latency of `mincut` may be had by several nodes of a tier together.
     PlanningError names what is in the way where no placement has a finite price or keeps the goal.
     """
     if algorithm not in ALGORITHMS:
@@ -65,8 +73,10 @@ def propose(
     check_sound(open_)
     check_private(open_, pins, goal)
     costs = restricted(open_, goal)
-    names = costs.cluster.nodes if allowed is None else allowed
-    problem = Problem(costs, pins, frozenset(names))
+    names = frozenset(costs.cluster.nodes if allowed is None else allowed)
+    if has_tiles(pins):
+        return _tiled_by_hand(Problem(costs, {}, names), pins, goal)
+    problem = Problem(costs, placed_whole(pins), names)
     by_hand = len(problem.pinned) >= len(graph.layers)
     check(problem, by_hand=by_hand)
     placement, bound_s = _by_hand(problem) if by_hand else _place(problem, algorithm)
@@ -74,7 +84,17 @@ def propose(
     if placement is None or terms is None or not math.isfinite(terms.total_s):
         raise PlanningError(why_unmet(problem, open_, goal) or why_impossible(problem, terms))
     algorithm = "by hand" if by_hand else algorithm
+    if tiles and algorithm == "mincut" and goal.objective == "latency" and may_tile(problem):
+        choice = consider(problem, placement, bound_s, goal.latency_s_max)
+        return pursue(problem, goal, algorithm, choice.layout, choice.bound_s, choice.untiled_s)
     return pursue(problem, goal, algorithm, placement, bound_s)
+
+
+def _tiled_by_hand(problem: Problem, layout: Layout, goal: Goal) -> Proposal:
+    """What somebody tiled, where it can be run. Only of its latency a bound is known."""
+    check_layout(problem, layout)
+    bound_s = min(quickest(problem)[1], bound_of_tiles(problem, alone=True))
+    return pursue(problem, goal, "by hand", layout, bound_s)
 
 
 def _by_hand(problem: Problem) -> tuple[Placement, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgeflow.cost import Terms
 from edgeflow.errors import DeployError
-from edgeflow.placement import Placement
+from edgeflow.placement import Layout
 
 
 class PlanningError(DeployError):
@@ -18,7 +18,8 @@ class PlanningError(DeployError):
 class Proposal:
     """A placement, its price, and how far from the best it can be at most."""
 
-    placement: Placement
+    placement: Layout
+    """Layers may be tiled in it."""
     terms: Terms
     predicted_s: float
     """From submit to result; finite."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeflow.cost import CostModel, Terms
-from edgeflow.placement import Placement
+from edgeflow.placement import Layout, TileMap, nodes_of, tile_maps
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.goal import Goal, Scale
 from edgeflow.planning.whole import TIERS
@@ -12,10 +12,24 @@ SEARCHED = ("mincut", "brute")
 """Algorithms that looked for the best plan; what others say is theirs alone."""
 
 
-def explain(problem: Problem, placement: Placement, terms: Terms, algorithm: str) -> str:
-    """The sentence, without the proof: "split: …" or "do not split: …"."""
-    used = list(dict.fromkeys(placement.values()))
+def explain(
+    problem: Problem,
+    placement: Layout,
+    terms: Terms,
+    algorithm: str,
+    untiled_s: float | None = None,
+) -> str:
+    """The sentence, without the proof: "split: …", "do not split: …" or "tiles …"; `untiled_s` is
+    what the best plan without tiles takes."""
+    used = _used(placement)
     made_of = _made_of(problem.costs, terms)
+    if untiled_s is not None:
+        rest = [where for where in dict.fromkeys(placement.values()) if isinstance(where, str)]
+        beside = f", the rest on {', '.join(rest)}" if rest else ""
+        return (
+            f"{_tiled(placement)}{beside}: {_ms(terms.total_s)}, against {_ms(untiled_s)} untiled "
+            f"({made_of})"
+        )
     total = _ms(terms.total_s)
     if algorithm in TIERS:
         return f"{algorithm} as asked: all on {used[0]} takes {total} ({made_of})"
@@ -37,11 +51,36 @@ def explain_proof(lower_bound_s: float, predicted_s: float, *, optimal: bool) ->
     return f"no plan takes less than {_ms(lower_bound_s)} (bound: at most {saved:.1%} less)"
 
 
+def _used(layout: Layout) -> list[str]:
+    """All nodes that compute, in the order of the layers."""
+    every = (
+        [where] if isinstance(where, str) else [node for node, _ in where.tiles]
+        for where in dict.fromkeys(layout.values())
+    )
+    return list(dict.fromkeys(node for nodes in every for node in nodes))
+
+
+def _tiled(layout: Layout) -> str:
+    """What is tiled over whom: neighbouring maps of the same workers in one."""
+    runs: list[tuple[str, str, frozenset[str]]] = []
+    last: str | TileMap = ""
+    for where in dict.fromkeys(layout.values()):
+        if isinstance(where, TileMap):
+            workers = frozenset(nodes_of({"": where}))
+            follows = isinstance(last, TileMap) and runs[-1][2] == workers
+            first = runs.pop()[0] if follows else where.layers[0]
+            runs.append((first, where.layers[-1], workers))
+        last = where
+    said = [f"{first}..{last} over {', '.join(sorted(nodes))}" for first, last, nodes in runs]
+    count = len(tile_maps(layout))
+    return f"tiles {', '.join(said)}{f' in {count} maps' if count > 1 else ''}"
+
+
 def explain_goal(
-    problem: Problem, scale: Scale, placement: Placement, terms: Terms, algorithm: str
+    problem: Problem, scale: Scale, placement: Layout, terms: Terms, algorithm: str
 ) -> str:
     """The sentence where the plan is for throughput or little traffic."""
-    used = list(dict.fromkeys(placement.values()))
+    used = _used(placement)
     if algorithm in TIERS:
         where = f"{algorithm} as asked: all on {used[0]}"
     elif algorithm not in SEARCHED:
@@ -97,6 +136,9 @@ def _by(algorithm: str) -> str:
 
 def _made_of(costs: CostModel, terms: Terms) -> str:
     parts = [f"{_ms(seconds)} on {node}" for node, seconds in terms.compute_s.items()]
+    if terms.tiles:
+        # What runs at the same time does not add up.
+        return f"busy: {', '.join(parts)}; {_size(sum(terms.bytes.values()))} sent"
     for (sender, receiver), seconds in terms.transfer_s.items():
         size = _size(terms.bytes[sender, receiver])
         rate = costs.cluster.links[sender, receiver].bytes_per_s * 8e-6

@@ -14,7 +14,7 @@ from edgeflow.cost import Cluster, CostModel
 from edgeflow.errors import EdgeflowError
 from edgeflow.graph import Graph
 from edgeflow.messages import Spec
-from edgeflow.placement import parse_placement
+from edgeflow.placement import nodes_of, parse_placement
 from edgeflow.planning.attain import worth_of
 from edgeflow.planning.goal import Goal, Scale, restricted
 from edgeflow.planning.proposal import Proposal
@@ -40,7 +40,7 @@ def standing(spec: Spec, graph: Graph, cluster: Cluster, line: str) -> Standing:
     lost = Standing(math.inf, math.inf)
     try:
         placement = parse_placement(graph, line)
-        if any(node not in cluster.nodes for node in placement.values()):
+        if not nodes_of(placement) <= cluster.nodes.keys():
             return lost
         open_, goal = CostModel(graph, cluster), goal_of(spec)
         costs = restricted(open_, goal)

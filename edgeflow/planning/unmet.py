@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from edgeflow.cost import CostModel
 from edgeflow.messages import Tier
+from edgeflow.placement import Layout, nodes_of
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.goal import Goal, is_within, private_layers, rank_of, restricted
 from edgeflow.planning.mincut import place_mincut
@@ -41,7 +42,7 @@ def check_sound(costs: CostModel) -> None:
             )
 
 
-def check_private(costs: CostModel, pinned: dict[str, str], goal: Goal) -> None:
+def check_private(costs: CostModel, pinned: Layout, goal: Goal) -> None:
     """PlanningError where the source or a pin stands above the private tier."""
     if not goal.private:
         return
@@ -54,14 +55,19 @@ def check_private(costs: CostModel, pinned: dict[str, str], goal: Goal) -> None:
             f"{what_is_private(goal)} cannot stay on tier {goal.private_tier} or below: frames "
             f"enter at {source.name}; the lowest tier possible is {source.tier.name}, its own"
         )
-    for at in places:
-        node = cluster.nodes.get(pinned.get(graph.layers[at].name, ""))
+    pins = [(at, name) for at in places for name in _pinned_to(pinned, graph.layers[at].name)]
+    for at, name in pins:
+        node = cluster.nodes.get(name)
         if node is not None and node.tier.rank > most:
             raise PlanningError(
                 f"layer {graph.layers[at].name} is pinned to {node.name}, of tier "
                 f"{node.tier.name}, but {what_is_private(goal)} must stay on tier "
                 f"{goal.private_tier} or below"
             )
+
+
+def _pinned_to(pinned: Layout, layer: str) -> list[str]:
+    return sorted(nodes_of({layer: pinned[layer]})) if layer in pinned else []
 
 
 def what_is_private(goal: Goal) -> str:

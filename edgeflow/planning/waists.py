@@ -76,7 +76,7 @@ class _Sums:
         read = np.unique(wiring.tensor[wiring.tensor < wiring.inputs])
         self.entering = float(wiring.nbytes[read].sum())
         self.reads = bool(len(read))
-        self.crossing = _crossing(wiring)[self.edges]
+        self.crossing = crossing_bytes(wiring)[self.edges]
         self._seconds: dict[str, tuple[Floats, Floats]] = {}
 
     def _prefix(self, values: Floats) -> Floats:
@@ -128,7 +128,7 @@ def _best(sums: _Sums, scale: Scale, limit_s: float) -> tuple[tuple[Placement, .
     return (() if found is None else (found,)), exact
 
 
-def _crossing(wiring: Wiring) -> Floats:
+def crossing_bytes(wiring: Wiring) -> Floats:
     """(layers + 1,) bytes made before each position and read behind it."""
     change = np.zeros(wiring.layers + 2)
     last = np.full(wiring.layers, -1, dtype=np.intp)

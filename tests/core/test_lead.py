@@ -44,7 +44,7 @@ from edgeflow.sim.toy import MODEL, TOY
 
 MINE = Claim(3, 1, "edge-9", 1)
 SPEEDS = {"cam-1": (DEVICE, 1e9), "edge-1": (EDGE, 1e10), "edge-2": (EDGE, 5e9)}
-SPEC = Spec("job", 1, MODEL, "toy", "cam-1", "cam-1")
+SPEC = Spec("job", 1, MODEL, "toy", "cam-1", "cam-1", tiles=False)
 
 
 class Leader:
