@@ -214,7 +214,8 @@ def elementwise(stack: Stack, name: str) -> str:
 
 def pad(stack: Stack, name: str) -> str:
     sides = [stack.random.choice([-2, -1, 0, 0, 1, 2, 5]) for _ in range(4)]
-    attrs = {"before": (0, 0, *sides[:2]), "after": (0, 0, *sides[2:]), "mode": "constant"}
+    channels = stack.random.choice([0, 0, 1, 2])
+    attrs = {"before": (0, channels, *sides[:2]), "after": (0, 0, *sides[2:]), "mode": "constant"}
     if min(stack.shape(name)[2:]) <= 4:
         raise ValueError("torch cuts off no more than there is")
     return stack.add("pad", [name], {**attrs, "value": 1.0})
