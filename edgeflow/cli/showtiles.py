@@ -92,6 +92,7 @@ def tiling_tables(found: dict[str, Any]) -> Iterator[Table]:
     table = Table("can be tiled", "layers", "takes", "makes", "MFLOP", "share", "halo", box=None)
     for at in (1, 4, 5, 6):
         table.columns[at].justify = "right"
+    table.columns[0].no_wrap = True
     for row in found["stretches"]:
         rows = "" if row["halo_rows"] is None else f"{row['halo_rows']} rows"
         table.add_row(
