@@ -150,9 +150,9 @@ class Inflight:
         graph = frame.graph
         if graph is None or frame.attempts.get(message.attempt) != message.hash:
             return []
-        if misfit(message.tensors, graph, frame.wanted[message.attempt]):
+        if wrong := misfit(message.tensors, graph, frame.wanted[message.attempt]):
             is_last = frame.flying and message.attempt == frame.sent
-            text = "a result of the wrong shape"
+            text = f"a wrong result: {wrong}"
             return self._retry(frame, "malformed", text, now_s) if is_last else []
         return self._on_outputs(frame, message, bundle, now_s)
 

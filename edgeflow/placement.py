@@ -86,9 +86,6 @@ def tile_map(graph: Graph, layers: Iterable[str], tiles: Iterable[tuple[str, Rec
     """
     found = TileMap(tuple(layers), tuple(tiles))
     line = f"{found.layers[0]}..{found.layers[-1]}"
-    places = [at for at, layer in enumerate(graph.layers) if layer.name in set(found.layers)]
-    if places != list(range(places[0], places[0] + len(found.layers))):
-        raise PlacementError(f"{line}: tiled layers stand one behind the other, with none missing")
     everything, (output,) = _map_of(graph, found.layers), graph.boundary(found.layers)[1]
     if wrong := uncovered(everything, (rect for _, rect in found.tiles)):
         raise PlacementError(f"{line}: {wrong}; {output} is [{everything}]")
@@ -101,8 +98,11 @@ def tile_map(graph: Graph, layers: Iterable[str], tiles: Iterable[tuple[str, Rec
 
 def _map_of(graph: Graph, layers: Sequence[str]) -> Rect:
     """All of the one map that leaves these layers."""
-    leaving = graph.boundary(layers)[1]
     line = f"{layers[0]}..{layers[-1]} cannot be tiled"
+    places = [at for at, layer in enumerate(graph.layers) if layer.name in set(layers)]
+    if places != list(range(places[0], places[0] + len(layers))):
+        raise PlacementError(f"{line}: its layers must stand one behind the other, none missing")
+    leaving = graph.boundary(layers)[1]
     if len(leaving) != 1:
         raise PlacementError(
             f"{line}: {', '.join(leaving) or 'nothing'} leave it, and it must be one tensor; "

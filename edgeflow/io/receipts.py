@@ -22,11 +22,11 @@ EXPIRES_S = 60.0
 """A receipt this late is of no use; what was refused or lost has none at all."""
 QUICK_S = 0.005
 """A message that took less leaves no receipt wanted for a while; so little it can falsify."""
-LIGHT_BYTES, LIGHT_S = 1 << 16, 0.05
-"""A message of less than that which took less than that is quick enough as well: what it took is a
-busy machine's time more than the link's."""
 ASK_S = 0.05
 """The while: a link that slows down is noticed after so long."""
+LIGHT_BYTES, LIGHT_S, LIGHT_ASK_S = 1 << 16, 0.05, 0.25
+"""Messages of less than that, where the last one took less than that, are asked about this often:
+what they took is a busy machine's time more than the link's. Halos are such messages."""
 SMALL_BYTES = 4096
 """So little fits into one flight of packets: such a message's time is delay, there and back."""
 UNASKED = 0
@@ -54,8 +54,9 @@ class Receipts:
     def wants(self, peer: str, size_bytes: int, now_s: float) -> bool:
         """Whether the next message to this peer, of so many bytes, should ask for a receipt."""
         asked_s, took_s = self._last.get(peer, (0.0, EXPIRES_S))
-        quick_s = LIGHT_S if size_bytes < LIGHT_BYTES else QUICK_S
-        return took_s >= quick_s or now_s - asked_s >= ASK_S
+        if size_bytes < LIGHT_BYTES and took_s < LIGHT_S:
+            return now_s - asked_s >= LIGHT_ASK_S
+        return took_s >= QUICK_S or now_s - asked_s >= ASK_S
 
     def sent(self, peer: str, serial: int, size_bytes: int, now_s: float) -> None:
         """A tensor message was handed over for sending."""

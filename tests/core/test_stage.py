@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from msgspec.structs import replace
 
@@ -17,7 +19,7 @@ from edgeflow.events import (
     Tensors,
 )
 from edgeflow.heldplan import HeldPlan
-from edgeflow.messages import Claim, Failure, Frame, Plan, PlanId, Refusal, Result, TensorHead
+from edgeflow.messages import Claim, Failure, Frame, Plan, PlanId, Rect, Refusal, Result, TensorHead
 from edgeflow.placement import parse_placement
 from edgeflow.sim.toy import MODEL, TOY
 from edgeflow.split import split
@@ -244,3 +246,60 @@ def test_an_input_that_no_node_can_answer_is_told_as_such(worker: Worker) -> Non
     (failure,) = [each.message for each in effects if isinstance(each, SendSignal)]
     assert isinstance(failure, Failure)
     assert (failure.code, failure.text) == ("malformed", "edge-1: no picture")
+
+
+TILES = (
+    "stem..join @edge-1[0:60] edge-2[60:112] | squeeze @edge-1[0:30] edge-2[30:56] | head @edge-1"
+)
+
+
+def patch(name: str, top: int, bottom: int, size: int) -> TensorHead:
+    channels = int(TOY.tensors[name].shape[1])
+    rect = Rect(top, bottom, 0, size)
+    return TensorHead(name, TOY.tensors[name].dtype, (1, channels, bottom - top, size), rect)
+
+
+def tiled(number: int, segment: int, *heads: TensorHead) -> Frame:
+    plan = held(line=TILES).plan
+    return Frame("job", plan.id, 0, plan.hash, "cam-1", 1, number, 1, 5.0, heads, segment)
+
+
+def test_a_tile_runs_once_every_part_of_its_rectangle_is_there(worker: Worker) -> None:
+    worker.held = held(line=TILES)
+    parts = worker.held.split
+    assert parts is not None
+    squeeze = parts.of("edge-1")[1]
+    # Window rows 0 to 60 of join: edge-1 made 60 of them, one comes from edge-2.
+    assert [each.rect for each in squeeze.inputs] == [Rect(0, 60, 0, 112), Rect(60, 61, 0, 112)][
+        : len(squeeze.inputs)
+    ]
+    for at, each in enumerate(squeeze.inputs):
+        assert each.rect is not None
+        head = patch("join", each.rect.top, each.rect.bottom, 112)
+        effects = worker.take(tiled(1, squeeze.at, head))
+        is_last = at == len(squeeze.inputs) - 1
+        assert [bool(run) for run in runs(effects)] == [True] * is_last
+
+
+def test_a_wrong_rectangle_is_refused_by_name(worker: Worker) -> None:
+    worker.held = held(line=TILES)
+    stem = patch("image", 0, 61, 112)
+    for head, says in (
+        (stem, r"image\[0:61,0:112\] is not wanted, but 0:62,0:112"),
+        (TensorHead("image", "uint8", (1, 3, 112, 112)), "no tensor is called image"),
+        (patch("join", 0, 62, 112), "join"),
+    ):
+        (effect,) = [
+            each.message
+            for each in worker.take(tiled(1, 0, head))
+            if isinstance(each, SendSignal) and isinstance(each.message, Refusal)
+        ]
+        assert effect.code == "malformed"
+        assert re.search(says, effect.text), effect.text
+
+
+def test_a_segment_of_another_node_is_refused(worker: Worker) -> None:
+    worker.held = held(line=TILES)
+    (effect,) = [each for each in worker.take(tiled(1, 1)) if isinstance(each, SendSignal)]
+    assert isinstance(effect.message, Refusal)
+    assert effect.message.text == "segment 1 of its plan is not for this node"

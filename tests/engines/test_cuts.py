@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import replace
 
@@ -14,8 +15,10 @@ from edgeflow.errors import EdgeflowError, ModelError
 from edgeflow.executors import torch as engine
 from edgeflow.executors.eager import EagerModule
 from edgeflow.exporter import export, zoo
-from edgeflow.graph import Array, Graph
+from edgeflow.graph import Graph
+from edgeflow.parcel import Parcel, Placed
 from edgeflow.placement import format_placement
+from edgeflow.split import Patch
 
 
 def check_against_module(graph: Graph, module: torch.nn.Module) -> None:
@@ -102,9 +105,10 @@ def test_all_that_enters_crosses_and_leaves_goes_through_the_wire(
 ) -> None:
     honest, seen = audit.cross, list[str]()
 
-    def watched(tensors: dict[str, Array]) -> dict[str, Array]:
-        seen.extend(tensors)
-        return honest(tensors)
+    def watched(made: Parcel, patches: Iterable[Patch]) -> Parcel:
+        patches = list(patches)
+        seen.extend(patch.name for patch in patches)
+        return honest(made, patches)
 
     monkeypatch.setattr(audit, "cross", watched)
     middle = resnet.cuts[3]
@@ -137,12 +141,12 @@ def test_verify_notices_a_wire_that_changes_one_bit(
 ) -> None:
     honest = audit.cross
 
-    def faulty(tensors: dict[str, Array]) -> dict[str, Array]:
-        found = honest(tensors)
-        name, array = next(iter(found.items()))
-        bits = array.copy()
+    def faulty(made: Parcel, patches: Iterable[Patch]) -> Parcel:
+        found = honest(made, patches)
+        name, placed = next(iter(found.items()))
+        bits = placed.array.copy()
         bits.reshape(-1).view(np.uint8)[0] ^= 1
-        return {**found, name: bits}
+        return {**found, name: Placed(bits, placed.rect)}
 
     monkeypatch.setattr(audit, "cross", faulty)
     report = audit.verify(resnet, 3)
