@@ -83,11 +83,13 @@ class Flow:
         objective: str = "latency",
         latency_s_max: float = 0.0,
         private: str = "",
+        tiles: bool = True,
         wait_s: float | None = 180.0,
     ) -> str:
         """Have a model run by the cluster; returns the deployment's name once it is ready.
 
         `source`: where frames enter (None: here). `placement`: by hand. `wait_s` None: at once.
+        `tiles`: layers may be tiled over several nodes of a tier.
         For `objective` … `private` see `planning.goal`. DeployError says what is in the way.
         """
         digest, graph = self.service.add_model(self._as_file(model))
@@ -105,6 +107,7 @@ class Flow:
             objective=objective,
             latency_s_max=latency_s_max,
             private=private,
+            tiles=tiles,
         )
         self.service.inbox.put(Wanted(self._checked(spec)))
         if wait_s is not None:

@@ -10,6 +10,7 @@ Invariant: pure; time comes in by a clock that the caller gives.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -18,18 +19,21 @@ from edgeflow.beside import Neighbour, neighbours
 from edgeflow.cost import Cluster, CostModel, Seconds
 from edgeflow.errors import EdgeflowError
 from edgeflow.graph import Graph
-from edgeflow.placement import format_placement
+from edgeflow.placement import Layout, format_placement
 from edgeflow.planning import Goal, PlanningError, Proposal, propose
 from edgeflow.scene import Scene
 
 BEST = "mincut"
 """The algorithm whose cuts are explained and marked."""
+BY_HAND = "by hand"
+"""Among the algorithms: the placement of the question itself."""
 POINTS = 41
 """Of a sweep: 20 a decade over two decades. More cost time, and changes are sought between them."""
 SHARPNESS = 0.002
 """A change of plan is known to this share of the value."""
 
 LATENCY = Goal()
+_SIZES = re.compile(r"\[[^\]]*\]")
 Clock = Callable[[], float]
 Ends = tuple[float, float]
 """Low and high of a sweep."""
@@ -43,6 +47,10 @@ class Question:
     algorithms: tuple[str, ...]
     clock: Clock
     goal: Goal = LATENCY
+    placement: Layout | None = None
+    """What `BY_HAND` answers."""
+    tiles: bool = True
+    """May the planner tile layers over several nodes of a tier?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,11 @@ class Point:
     line: str
     """The best plan here; empty where there is none."""
 
+    @property
+    def outline(self) -> str:
+        """The plan without the sizes of its tiles: those follow every change of a number."""
+        return _SIZES.sub("", self.line)
+
     def worth(self, algorithm: str) -> float:
         """Of one algorithm; infinite where it refuses."""
         return next(each.worth for each in self.answers if each.algorithm == algorithm)
@@ -82,11 +95,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Values over which the best plan stays the same."""
+    """Values over which the best plan stays the same, but for the sizes of its tiles."""
 
     low: float
     high: float
     line: str
+    """At the low end."""
     low_worth: float
     """Of the objective, at the low end."""
     high_worth: float
@@ -145,7 +159,9 @@ def _answer(
     start_s = asked.clock()
     try:
         costs = CostModel(asked.graph, cluster, known_s)
-        found = propose(asked.graph, costs, algorithm, goal=asked.goal)
+        pinned = asked.placement if algorithm == BY_HAND else None
+        name = BEST if pinned else algorithm
+        found = propose(asked.graph, costs, name, pinned=pinned, goal=asked.goal, tiles=asked.tiles)
     except EdgeflowError as error:
         return Answer(algorithm, None, str(error), asked.clock() - start_s)
     return Answer(algorithm, found, "", asked.clock() - start_s)
@@ -199,7 +215,7 @@ def _changes(
     before: Point, behind: Point, ask: Callable[[float], Point]
 ) -> list[tuple[Point, Point]]:
     """Pairs of points close together, with different plans, in order."""
-    if before.line == behind.line:
+    if before.outline == behind.outline:
         return []
     if behind.value / before.value < 1 + SHARPNESS:
         return [(before, behind)]

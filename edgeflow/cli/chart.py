@@ -187,10 +187,11 @@ def _zones(zones: Sequence[Zone], across: Axis) -> Iterator[Markup]:
 
 
 def _now(now: float, across: Axis) -> Markup:
-    x = across.place(now)
+    x, said = across.place(now), f"as given: {number(now)}"
+    side, anchor = (5, "start") if x < (across.start + across.stop) / 2 else (-5, "end")
     return join(
         _line(x, TOP, x, HEIGHT - BOTTOM, "now"),
-        _text(x + 5, HEIGHT - BOTTOM - 8, f"as given: {number(now)}", "now-label"),
+        _text(x + side, HEIGHT - BOTTOM - 8, said, "now-label", text_anchor=anchor),
     )
 
 

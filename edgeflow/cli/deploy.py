@@ -40,6 +40,7 @@ that is made before a layer's output, on a tier and those below.
 """
 
 
+TILES_HELP = "May layers be computed in tiles by several nodes of a tier at once?"
 PRIVATE_HELP = "What stays on a tier or below: the input, or all before LAYER's output."
 
 
@@ -60,6 +61,8 @@ class Wish(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a plan may take at most; 0: no limit."""
     private: str = ""
     """`[LAYER@]TIER`."""
+    tiles: bool = True
+    """May layers be tiled over several nodes of a tier?"""
 
     def choices(self) -> dict[str, Any]:
         """All but where: what `Flow.deploy` and a spec call by the same names."""
@@ -74,6 +77,7 @@ CHOICES = (
     "objective",
     "latency_s_max",
     "private",
+    "tiles",
 )
 
 
@@ -97,6 +101,7 @@ def deploy(
     objective: Annotated[str, typer.Option(help="latency, throughput or traffic.")] = "latency",
     latency_ms_max: Annotated[float, typer.Option(help="Plans take no longer; 0: any.")] = 0.0,
     private: Annotated[str, typer.Option(metavar="[LAYER@]TIER", help=PRIVATE_HELP)] = "",
+    tiles: Annotated[bool, typer.Option("--tiles/--no-tiles", help=TILES_HELP)] = True,
     wait_s: Annotated[float, typer.Option(help="How long to wait until it is ready.")] = 60.0,
     wait: Annotated[bool, typer.Option(help="Wait until frames are taken.")] = True,
     broker: Broker = DEFAULT_BROKER,
@@ -120,6 +125,7 @@ def deploy(
             objective=objective,
             latency_s_max=latency_ms_max / 1e3,
             private=private,
+            tiles=tiles,
         )
         wishes = [wish]
     else:

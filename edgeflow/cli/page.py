@@ -1,4 +1,5 @@
-"""One HTML page that shows a sweep to a colleague: chart, plans, algorithms, sources.
+"""One HTML page that shows a question and its answers to a colleague: a sweep's chart and plans
+where one was asked for, tile maps where there are some, algorithms, sources.
 
 Nothing is fetched: styles and drawing are inside, there is no script. Dark where the reader's
 screen is.
@@ -10,7 +11,7 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 
-from edgeflow.cli import chart, plantable
+from edgeflow.cli import chart, plantable, plantiles
 from edgeflow.cli.chart import XY, Curve, Mark, Zone, number
 from edgeflow.cli.markup import Markup, element, join
 from edgeflow.cli.plantable import MEASURES, Measure, nodes_of
@@ -63,25 +64,18 @@ COLOUR_STYLE = "\n".join(
 
 
 def page(findings: Findings) -> str:
-    """The whole document about a sweep."""
+    """The whole document."""
     scene, found = findings.scene, findings.sweep
-    assert found is not None
-    measure = MEASURES[findings.asked.goal.objective]
-    titles = (f"{found.name}, {unit_of(found.name)}", f"predicted {measure.title}, {measure.unit}")
-    heading = f"{findings.asked.graph.name} on {scene.name}: {measure.title} against {found.name}"
+    heading = f"{findings.asked.graph.name} on {scene.name}"
+    if found:
+        measure = MEASURES[findings.asked.goal.objective]
+        heading = f"{heading}: {measure.title} against {found.name}"
     body = join(
         element("h1", heading),
         element("p", f"{scene.about}; frames enter at {scene.source}", class_="about"),
         element("p", scene.basis, class_="basis"),
-        chart.draw(
-            _curves(found, measure),
-            _zones(found),
-            _marks(found, measure),
-            titles,
-            scene.value_of(found.name),
-        ),
-        element("h2", "Where the best plan changes"),
-        _stretches(found, measure, titles[0]),
+        *(_swept(findings, found) if found else []),
+        *plantiles.sections(findings),
         element("h2", "Algorithms side by side, as given"),
         _answers(findings),
         element("h2", "Why this cut: what others would cost"),
@@ -94,18 +88,33 @@ def page(findings: Findings) -> str:
         Markup('<meta charset="utf-8">'),
         Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
         element("title", heading),
-        element("style", Markup(STYLE + COLOUR_STYLE)),
+        element("style", Markup(STYLE + COLOUR_STYLE + plantiles.STYLE)),
     )
     whole = element("html", element("head", head), element("body", body), lang="en")
     return f"<!DOCTYPE html>\n{whole}\n"
 
 
-def _closing(found: Sweep) -> str:
-    return (
-        f"{len(found.points)} values, evenly spread by factor; changes sought between them. The"
-        " planner is the one that runs in the field; it prices one frame at a time, nothing"
-        " overlaps."
+def _swept(findings: Findings, found: Sweep) -> list[Markup]:
+    """The chart, and where the plan changes."""
+    measure = MEASURES[findings.asked.goal.objective]
+    titles = (f"{found.name}, {unit_of(found.name)}", f"predicted {measure.title}, {measure.unit}")
+    now = findings.scene.value_of(found.name)
+    return [
+        chart.draw(_curves(found, measure), _zones(found), _marks(found, measure), titles, now),
+        element("h2", "Where the best plan changes"),
+        _stretches(found, measure, titles[0]),
+    ]
+
+
+def _closing(found: Sweep | None) -> str:
+    planner = (
+        "The planner is the one that runs in the field; it prices one frame at a time, in which"
+        " only the tiles of one map overlap."
     )
+    if found is None:
+        return planner
+    values = f"{len(found.points)} values, evenly spread by factor; changes sought between them."
+    return f"{values} {planner}"
 
 
 def _curves(found: Sweep, measure: Measure) -> list[Curve]:

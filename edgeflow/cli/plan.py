@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 
 from edgeflow import manifest, modelfile
-from edgeflow.cli import client, options, page, plandata, plantable, screen
-from edgeflow.cli.deploy import PRIVATE_HELP, only_device
+from edgeflow.cli import client, options, page, plandata, plantable, plantiles, screen
+from edgeflow.cli.deploy import PRIVATE_HELP, TILES_HELP, only_device
 from edgeflow.cli.options import DEFAULT_BROKER, Broker, Insecure, Key
 from edgeflow.cli.screen import Json
 from edgeflow.cost import Cluster
@@ -25,12 +25,12 @@ from edgeflow.io import clusterfile
 from edgeflow.io.calibrate import calibrate
 from edgeflow.io.settings import read_toml
 from edgeflow.lab import labfile, sketch
-from edgeflow.placement import format_placement
+from edgeflow.placement import format_placement, parse_placement
 from edgeflow.planning import ALGORITHMS, OBJECTIVES, Goal
 from edgeflow.planning.brute import LAYERS_MAX
 from edgeflow.scene import Scene
 from edgeflow.survey import LINK_PRIOR, survey
-from edgeflow.whatif import Findings, Question, find
+from edgeflow.whatif import BY_HAND, Findings, Question, find
 
 HELP = """Ask the planner what it would do, without doing it.
 
@@ -41,11 +41,13 @@ MODEL is a file of `edgeflow export`. The cluster is a file (configs/clusters/, 
   edgeflow plan model.safetensors --cluster configs/clusters/camera-4g.toml
   edgeflow plan model.safetensors --cluster live --set edge:cloud.mbps=4
   edgeflow plan … --sweep uplink.mbps=0.5:100 --html plan.html
+  edgeflow plan … --placement 'conv1..pool2 @a[0:28] b[28:56] | fc @c'     a plan by hand, beside
 
 --objective, --latency-ms-max and --private are those of `edgeflow deploy`.
 LINK.mbps (up_mbps, down_mbps), LINK.delay_ms, NODE.ratio, NODE.memory_gb can be set; a link goes by
 its name or its ends (edge:cloud), a node by its name or its tier. What comes from a file is on
-paper, not measured. Exit code 5: no plan is possible.
+paper, not measured. Where layers are tiled over several nodes each map is drawn; --no-tiles plans
+without. Exit code 5: no plan is possible.
 """
 LIVE = "live"
 ALL = "all"
@@ -77,7 +79,9 @@ def plan(
     objective: Annotated[str, typer.Option(help=", ".join(OBJECTIVES))] = "latency",
     latency_ms_max: Annotated[float, typer.Option(help="Plans take no longer; 0: any.")] = 0.0,
     private: Annotated[str, typer.Option(metavar="[LAYER@]TIER", help=PRIVATE_HELP)] = "",
-    html: Annotated[Path | None, typer.Option(help="Write the sweep as a page.")] = None,
+    placement: Annotated[str, typer.Option(help="A plan by hand, beside the others.")] = "",
+    tiles: Annotated[bool, typer.Option("--tiles/--no-tiles", help=TILES_HELP)] = True,
+    html: Annotated[Path | None, typer.Option(help="Write all of it as a page.")] = None,
     broker: Broker = DEFAULT_BROKER,
     cluster_name: ClusterName = "home",
     key: Key = "",
@@ -85,8 +89,6 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """See HELP."""
-    if html is not None and not swept:
-        raise UsageError("--html shows a sweep: add --sweep NAME=LOW:HIGH")
     wanted, goal = span(swept) if swept else None, goal_of(objective, latency_ms_max, private)
     text, _ = modelfile.index(options.existing(model, "model file"))
     graph = manifest.decode(text)
@@ -98,7 +100,10 @@ def plan(
     for each in sets or ():
         scene = scene.changed(*assigned(each, "--set"))
     names = algorithms(algorithm, len(graph.layers))
-    found = find(Question(graph, names, time.perf_counter, goal), scene, wanted)
+    layout = parse_placement(graph, placement) if placement else None
+    names = (BY_HAND, *names) if layout else names
+    asked = Question(graph, names, time.perf_counter, goal, layout, tiles)
+    found = find(asked, scene, wanted)
     if html is not None:
         html.write_text(page.page(found), encoding="utf-8")
         screen.note(f"{html}: written")
@@ -204,6 +209,7 @@ def show(found: Findings) -> None:
     for each in found.answers:
         line = format_placement(graph, each.proposal.placement) if each.proposal else each.refusal
         screen.say(f"  {each.algorithm}: {line}")
+    plantiles.show(console, found)
     if best.proposal and found.beside:
         screen.say(f"\nwhy this cut: {best.proposal.reason}")
         console.print(plantable.beside_table(found))

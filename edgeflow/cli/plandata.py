@@ -6,6 +6,7 @@ import math
 from itertools import pairwise
 from typing import Any
 
+from edgeflow.cli import plantiles
 from edgeflow.cost import Cluster
 from edgeflow.graph import Graph
 from edgeflow.placement import format_placement
@@ -56,6 +57,7 @@ def _plan_data(graph: Graph, answer: Answer, cluster: Cluster) -> dict[str, Any]
         "transfer_ms": {f"{a}>{b}": each * 1e3 for (a, b), each in terms.transfer_s.items()},
         "transfer_bytes": {f"{a}>{b}": count for (a, b), count in terms.bytes.items()},
         "way_back_ms": terms.way_back_s * 1e3,
+        "moved_kb": sum(terms.bytes.values()) / 1e3,
         "backbone_kb": backbone_bytes(cluster, terms.bytes) / 1e3,
         "bound_ms": found.lower_bound_s * 1e3,
         "value": found.value,
@@ -66,6 +68,7 @@ def _plan_data(graph: Graph, answer: Answer, cluster: Cluster) -> dict[str, Any]
         "planning_ms": answer.planning_s * 1e3,
         "placement": format_placement(graph, found.placement),
         "reason": found.reason,
+        **plantiles.data(graph, cluster, answer),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from rich.table import Table
 from rich.text import Text
@@ -141,7 +142,7 @@ def stretches_table(findings: Findings) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in (unit_of(found.name), measure.heading):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("plan", no_wrap=True)
+    table.add_column("plan", overflow="fold")
     for each in found.stretches:
         table.add_row(
             f"{each.low:.4g} – {each.high:.4g}",
@@ -152,6 +153,7 @@ def stretches_table(findings: Findings) -> Table:
 
 
 def nodes_of(line: str) -> str:
-    """The nodes of a plan line: `cam-1 | cloud-1`."""
-    names = [group.rpartition("@")[2].strip() for group in line.split("|")]
-    return " | ".join(names) if line else "no plan"
+    """The nodes of a plan line: `cam-1 | edge-1+edge-2 | cloud-1`."""
+    groups = (group.rpartition("@")[2].split() for group in line.split("|"))
+    names = ("+".join(dict.fromkeys(word.split("[")[0] for word in words)) for words in groups)
+    return " | ".join(name for name, _ in groupby(names)) if line else "no plan"

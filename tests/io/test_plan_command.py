@@ -273,7 +273,7 @@ def test_curves_that_coincide_are_one_with_both_names() -> None:
         (("--cluster", CLUSTER, "--latency-ms-max", "-1"), 2, "give milliseconds above 0"),
         (("--cluster", CLUSTER, "--latency-ms-max", "0.01"), 5, "no plan"),
         (("--cluster", CLUSTER, "--private", "moon"), 5, "no node is of a tier 'moon'"),
-        (("--cluster", CLUSTER, "--html", "x.html"), 2, "--html shows a sweep: add --sweep"),
+        (("--cluster", CLUSTER, "--placement", "0 @moon"), 2, "place every layer"),
         (("--cluster", CLUSTER, "--algorithm", "edge-only"), 5, "no edge node can compute waist"),
         (("--cluster", CLUSTER, "--set", "device.memory_gb=0.0000001",
           "--set", "cloud.memory_gb=0.0000001"), 5, "memory"),
