@@ -60,23 +60,23 @@ def propose(
     """The algorithm's placement with its price and bound.
 
     `pinned` keeps layers on nodes; where it holds all of them it is the placement, as long as its
-    nodes can run it; only then it may hold tile maps. `allowed` names the nodes that may compute
-    (None: all that can). `goal` says what the plan is to be good at, and what it must keep; the
-    undivided rivals and placements by hand are what they are, and keep its constraints or are
-    refused. With `tiles` the latency of `mincut` may be had by several nodes of a tier together.
+    nodes can run it, and may hold tile maps. `allowed` names the nodes that may compute (None: all
+    that can). `goal` says what the plan is to be good at, and what it must keep; the undivided
+    rivals and placements by hand are what they are, and keep its constraints or are refused. With
+    `tiles`, `mincut` may tile layers over several nodes of a tier where latency is asked for.
     PlanningError names what is in the way where no placement has a finite price or keeps the goal.
     """
     if algorithm not in ALGORITHMS:
         raise PlanningError(f"no algorithm {algorithm!r}: choose of {', '.join(ALGORITHMS)}")
     open_ = cluster if isinstance(cluster, CostModel) else CostModel(graph, cluster)
-    pins = dict(pinned or {})
+    pins = pinned or {}
     check_sound(open_)
     check_private(open_, pins, goal)
     costs = restricted(open_, goal)
-    names = frozenset(costs.cluster.nodes if allowed is None else allowed)
+    names = costs.cluster.nodes if allowed is None else allowed
+    problem = Problem(costs, placed_whole(pins), frozenset(names))
     if has_tiles(pins):
-        return _tiled_by_hand(Problem(costs, {}, names), pins, goal)
-    problem = Problem(costs, placed_whole(pins), names)
+        return _tiled_by_hand(problem, pins, goal)
     by_hand = len(problem.pinned) >= len(graph.layers)
     check(problem, by_hand=by_hand)
     placement, bound_s = _by_hand(problem) if by_hand else _place(problem, algorithm)
@@ -92,6 +92,7 @@ def propose(
 
 def _tiled_by_hand(problem: Problem, layout: Layout, goal: Goal) -> Proposal:
     """What somebody tiled, where it can be run. Only of its latency a bound is known."""
+    problem = Problem(problem.costs, {}, problem.allowed)
     check_layout(problem, layout)
     bound_s = min(quickest(problem)[1], bound_of_tiles(problem, alone=True))
     return pursue(problem, goal, "by hand", layout, bound_s)

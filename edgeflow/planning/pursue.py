@@ -37,8 +37,8 @@ def pursue(
     bound_s: float,
     untiled_s: float | None = None,
 ) -> Proposal:
-    """The proposal; `placement` has a finite price, and no placement is quicker than `bound_s`.
-    `untiled_s` is what the best one without tiles takes, where this one has some."""
+    """The proposal; `placement` has a finite price, and none is quicker than `bound_s`. `untiled_s`
+    is what the best one without tiles takes, where this one has some."""
     scale = Scale.of(goal, problem.costs)
     if algorithm in FREE:
         placement, bound, limit_s = _choose(problem, scale, algorithm, (placement, bound_s))
@@ -50,9 +50,8 @@ def pursue(
     value = scale.value(terms)
     optimal = bound >= value * (1 - PROOF)
     bound = value if optimal else bound
-    quickest_s = min(bound_s, terms.total_s)
-    if goal.objective == "latency":
-        quickest_s = bound
+    is_quick = goal.objective == "latency"
+    if is_quick:
         why = explain(problem, placement, terms, algorithm, untiled_s)
         proof = explain_proof(bound, value, optimal=optimal)
     else:
@@ -62,7 +61,7 @@ def pursue(
         placement=placement,
         terms=terms,
         predicted_s=terms.total_s,
-        lower_bound_s=quickest_s,
+        lower_bound_s=bound if is_quick else min(bound_s, terms.total_s),
         optimal=optimal,
         algorithm=algorithm,
         reason=f"{why}{explain_constraints(goal, limit_s)}; {proof}",

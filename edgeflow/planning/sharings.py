@@ -29,7 +29,7 @@ SHARINGS_MAX = 120
 """So many at one waist are tried one by one: three workers on maps of five rows."""
 STRIPS_ALONE = (2, 4)
 """Strips of one worker: it computes the first while the others are on their way."""
-STRIPS_ALONE_MAX = 3
+STRIPS_ALONE_MAX = 2
 """The same on small maps, with every bound."""
 ALIKE = 0.05
 """Workers whose speeds differ by no more share evenly only."""
