@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -16,7 +17,7 @@ from edgeflow.cli.options import DEFAULT_BROKER, Broker, Cluster, Insecure, Key
 from edgeflow.cli.screen import Json
 from edgeflow.cli.tilefacts import by_segment
 from edgeflow.cli.tilemap import TileMaps
-from edgeflow.snapshot import LinkView, NodeView, Snapshot
+from edgeflow.snapshot import DeploymentView, LinkView, NodeView, Snapshot
 
 STATUS_HELP = """Show nodes, leader, deployments and links, as they are now.
 
@@ -54,20 +55,28 @@ def status(
     screen.say(f"cluster {cluster} at {broker}: {leader}")
     console.print(nodes_table(client.others_of(snapshot)))
     for each in snapshot.deployments:
-        screen.say(
-            f"\n{each.name} ({each.model} from {each.source}, {each.algorithm}): {each.phase}"
-        )
-        screen.say(f"  {each.placement or each.sentence}")
-        if each.plan:
-            line = f"  plan {each.plan}, predicted {each.predicted_ms:.1f} ms"
-            is_proven = each.lower_bound_ms >= each.predicted_ms * 0.999
-            screen.say(line + (", optimal" if is_proven else f", bound {each.lower_bound_ms:.1f}"))
-        if each.tiles:
-            console.print(TileMaps(each.tiles, by_segment(each.segments)))
+        tell_deployment(console, each)
     links = links_between(snapshot)
     if links:
         screen.say("")
         console.print(links_table(links))
+
+
+def tell_deployment(console: Console, view: DeploymentView) -> None:
+    """Its line, its plan's, and its tile maps where it has some."""
+
+    def say(text: str) -> None:
+        console.print(text, markup=False)
+
+    say(f"\n{view.name} ({view.model} from {view.source}, {view.algorithm}): {view.phase}")
+    say(f"  {view.placement or view.sentence}")
+    if view.plan:
+        line = f"  plan {view.plan}, predicted {view.predicted_ms:.1f} ms"
+        is_proven = view.lower_bound_ms >= view.predicted_ms * 0.999
+        say(line + (", optimal" if is_proven else f", bound {view.lower_bound_ms:.1f}"))
+    if view.tiles:
+        say("")
+        console.print(TileMaps(view.tiles, by_segment(view.segments)))
 
 
 def as_data(snapshot: Snapshot) -> dict[str, Any]:
