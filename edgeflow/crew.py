@@ -14,7 +14,7 @@ layer's seconds that its share of the predicted work is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,6 +65,10 @@ class Crews:
     compute_s: dict[str, float]
     transfer_s: dict[Link, float]
     sent: dict[Link, int]
+    messages: list[_Message] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.messages = list(_messages(self.parts))
 
     def price(self) -> tuple[float, float, tuple[TileTerms, ...]]:
         """Seconds of all stages and exchanges, those of results among them, and every tile."""
@@ -75,7 +79,7 @@ class Crews:
             tiles += found
             outward = [
                 each
-                for each in self._messages
+                for each in self.messages
                 if each.sender in members and not self._is_tile(each.reader)
             ]
             back_s = max(self._exchange(self._results(members)).values(), default=0.0)
@@ -98,21 +102,13 @@ class Crews:
     def _node(self, at: int) -> str:
         return self.parts.source if at == SOURCE else self.parts.segments[at].node
 
-    @property
-    def _messages(self) -> Iterator[_Message]:
-        for at, patches in self.parts.entry.items():
-            yield _Message(SOURCE, at, patches)
-        for segment in self.parts.segments:
-            for at, patches in segment.sends.items():
-                yield _Message(segment.at, at, patches)
-
     def _results(self, members: Sequence[int]) -> list[_Message]:
         segments = (self.parts.segments[at] for at in members)
         return [_Message(each.at, SOURCE, each.results) for each in segments if each.results]
 
     def _stage(self, members: list[int]) -> list[TileTerms]:
         """The tiles of one map, each with its times."""
-        incoming = [each for each in self._messages if each.reader in members]
+        incoming = [each for each in self.messages if each.reader in members]
         arrive_s = self._exchange(incoming)
         segments = [self.parts.segments[at] for at in members]
         compute_s = [self._compute_s(segment) for segment in segments]
@@ -187,6 +183,15 @@ class Crews:
             same(_numbers([self._node(at) for at in readers])),
         )
         return dict(zip(readers, map(float, found), strict=True))
+
+
+def _messages(parts: Split) -> Iterator[_Message]:
+    """All that is sent to segments."""
+    for at, patches in parts.entry.items():
+        yield _Message(SOURCE, at, patches)
+    for segment in parts.segments:
+        for at, patches in segment.sends.items():
+            yield _Message(segment.at, at, patches)
 
 
 def _numbers(nodes: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

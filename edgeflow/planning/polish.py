@@ -4,8 +4,9 @@
                     ◀─┼─▶                              and what follows it take least
 
 A stage's price hangs on its own boundaries and, by who holds what, on those before; so each
-boundary is tried at many places at once, with all others as they are. A strip that is pushed
-together to nothing is a worker less.
+boundary is tried at many places at once, with all others as they are. Of places that are no slower
+the one is taken where the workers are done most evenly: only then has the next boundary room. A
+strip that is pushed together to nothing is a worker less.
 
 Invariant: no step makes a plan slower.
 """
@@ -26,8 +27,10 @@ ROUNDS_MAX = 4
 """Rounds over all boundaries; most plans stand still after two."""
 REACH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """By how many rows a boundary may move at once."""
-WORTH = 1e-6
-"""A round that gains no more than this share is the last."""
+EVENNESS = 0.01
+"""What counts of the workers' mean seconds beside the slowest one's."""
+POWER = 4
+"""Of that mean: late workers count more."""
 
 
 def polish(stages: Stages, steps: Sequence[Step]) -> list[Step]:
@@ -35,33 +38,32 @@ def polish(stages: Stages, steps: Sequence[Step]) -> list[Step]:
     found = list(steps)
     tiled = [at for at, step in enumerate(found) if step.is_tiled]
     for _ in range(ROUNDS_MAX):
-        gained = 0.0
+        before = list(found)
         for at in tiled:
-            for boundary in range(1, len(found[at].strips)):
-                better, seconds = _moved(stages, found, at, boundary)
-                found[at] = better
-                gained += seconds
-        if gained <= WORTH:
+            boundary = 1
+            while boundary < len(found[at].strips):
+                moved = _moved(stages, found, at, boundary)
+                boundary += len(moved.strips) == len(found[at].strips)
+                found[at] = moved
+        if found == before:
             break
-    return [_without_empty(step) for step in found]
+    return found
 
 
-def _moved(stages: Stages, steps: list[Step], at: int, boundary: int) -> tuple[Step, float]:
-    """One boundary at its best place, and the share of the two stages that this saves."""
+def _moved(stages: Stages, steps: list[Step], at: int, boundary: int) -> Step:
+    """One boundary at its best place."""
     step = steps[at]
     strips = step.strips
     low, now, high = strips[boundary - 1][1], strips[boundary][1], strips[boundary][2]
     tried = {now + sign * by for by in REACH for sign in (1, -1)}
     places = [now, *sorted(place for place in tried if low <= place <= high)]
-    if len(places) == 1:
-        return step, 0.0
     many = [_bounded(strips, boundary, place) for place in places]
-    price_s = _price(stages, steps, at, _sharing(many))
-    best = int(price_s.argmin())
-    if not price_s[best] < price_s[0]:
-        return step, 0.0
-    share = 1.0 - float(price_s[best] / price_s[0]) if np.isfinite(price_s[0]) else 1.0
-    return replace(step, strips=many[best]), share
+    price_s, mean_s = _price(stages, steps, at, _sharing(many))
+    worth = np.where(price_s <= price_s[0], price_s + EVENNESS * mean_s, np.inf)
+    best = int(worth.argmin())
+    if not worth[best] < worth[0] * (1 - 1e-9):
+        return step
+    return replace(step, strips=tuple(strip for strip in many[best] if strip[1] < strip[2]))
 
 
 def _bounded(strips: tuple[Strip, ...], boundary: int, place: int) -> tuple[Strip, ...]:
@@ -74,14 +76,15 @@ def _bounded(strips: tuple[Strip, ...], boundary: int, place: int) -> tuple[Stri
     )
 
 
-def _price(stages: Stages, steps: list[Step], at: int, tried: Sharing) -> Floats:
-    """(sharings,) seconds of a stage and of what follows it."""
+def _price(stages: Stages, steps: list[Step], at: int, tried: Sharing) -> tuple[Floats, Floats]:
+    """(sharings,) seconds of a stage and of what follows it, and the mean of its workers'."""
     step = steps[at]
     run = stages.run(step.start, step.stop, tried)
     goal = Sharing(*(each[None] for each in tried))
-    own_s = stages.stage(step.start, _holds(stages, steps, at), run, goal)[0, 0]
-    found: Floats = own_s + _after(stages, steps, at, tried)
-    return found
+    done_s = stages.done(step.start, _holds(stages, steps, at), run, goal)[0, 0]
+    found: Floats = done_s.max(axis=-1) + _after(stages, steps, at, tried)
+    mean: Floats = (done_s**POWER).mean(axis=-1) ** (1 / POWER)
+    return found, mean
 
 
 def _after(stages: Stages, steps: list[Step], at: int, tried: Sharing) -> Floats:
@@ -114,9 +117,3 @@ def _sharing(many: Sequence[Sequence[Strip]]) -> Sharing:
     table: Indices = np.array(many, dtype=np.intp)
     nodes, lo, hi = np.moveaxis(table, -1, 0)
     return Sharing(np.where(lo < hi, nodes, NOBODY), lo, hi)
-
-
-def _without_empty(step: Step) -> Step:
-    if not step.is_tiled:
-        return step
-    return replace(step, strips=tuple(strip for strip in step.strips if strip[1] < strip[2]))

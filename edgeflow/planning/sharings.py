@@ -1,8 +1,8 @@
 """Who gets how many rows: the sharings that are tried at each waist.
 
     small maps    every order of every set of workers, with every bound           exact
-    large maps    the k most useful workers, k = 2, 3, …: by speed and even;      then polished
-                  one worker with several strips
+    large maps    the k most useful workers, k = 2, 3, …: even, by speed,         then polished
+                  by speed and links; one worker with several strips
 
 Workers are the nodes of one tier that may compute, where there are several; the most useful first,
 by their seconds for the whole model and their links. On large maps a sharing is the same share of
@@ -20,6 +20,7 @@ from itertools import combinations, permutations
 import numpy as np
 
 from edgeflow.planning.candidates import Problem
+from edgeflow.planning.flow import Floats
 from edgeflow.planning.stages import NOBODY, Sharing, Stages
 from edgeflow.tiles.grid import bounds
 
@@ -32,7 +33,7 @@ STRIPS_ALONE = (2, 4)
 STRIPS_ALONE_MAX = 2
 """The same on small maps, with every bound."""
 ALIKE = 0.05
-"""Workers whose speeds differ by no more share evenly only."""
+"""Shares that differ by no more are the same to begin with."""
 
 Strip = tuple[int, int, int]
 """Number of the node, first row, and the one behind the last."""
@@ -135,10 +136,20 @@ def _shares(stages: Stages, team: Sequence[int]) -> Iterator[tuple[list[int], li
     """Workers, and how much each gets."""
     for count in STRIPS_ALONE:
         yield [team[0]] * count, [1.0] * count
-    every = np.where(np.isfinite(stages.layers_s), stages.layers_s, 0.0).sum(axis=1)
+    computing_s = np.where(np.isfinite(stages.layers_s), stages.layers_s, 0.0).sum(axis=1)
     for count in range(2, len(team) + 1):
         nodes = list(team[:count])
-        speed = [1 / max(float(every[node]), 1e-9) for node in nodes]
-        yield nodes, speed
-        if max(speed) > min(speed) * (1 + ALIKE):
-            yield nodes, [1.0] * count
+        known = [np.ones(count)]
+        ways_s = [stages.problem.undivided_s(stages.names[node]) for node in nodes]
+        for seconds in (computing_s[nodes], np.array(ways_s)):
+            speed = 1 / np.maximum(seconds, 1e-9)
+            if all(_differ(speed, other) for other in known):
+                known.append(speed)
+        for speed in known:
+            yield nodes, [float(each) for each in speed]
+
+
+def _differ(one: Floats, other: Floats) -> bool:
+    """Are these shares other ones?"""
+    ratio = (one / one.sum()) / (other / other.sum())
+    return bool(ratio.max() > ratio.min() * (1 + ALIKE))

@@ -66,7 +66,6 @@ class _Work:
     scale: Floats
     """What is known of the layer over what is predicted."""
     barred: NDArray[np.bool_]
-    weights_bytes: int
 
 
 class Stages:
@@ -81,8 +80,6 @@ class Stages:
         self.rank = np.array([nodes[name].tier.rank for name in self.names])
         pairs = [[problem.costs.price(a, b) for b in self.names] for a in self.names]
         self.delay_s, self.byte_s = np.moveaxis(np.array(pairs, dtype=np.float64), -1, 0)
-        limits = [nodes[name].memory_bytes or math.inf for name in self.names]
-        self.memory_bytes = np.array(limits)
         self.source = self.number[problem.source]
 
     def alone(self, node: int | Indices, position: int) -> Sharing:
@@ -133,7 +130,6 @@ class Stages:
             fixed_s=(np.array(OVERHEADS)[kind] * over[:, None]).T,
             scale=self._scale[:, layer].T,
             barred=np.asarray(np.isinf(self.layers_s[:, layer]).any(axis=1)),
-            weights_bytes=int(work.weights_bytes[np.unique(layer)].sum()),
         )
 
     def _seconds(self, at: int, nodes: Indices, shares: Floats) -> Floats:
@@ -141,7 +137,7 @@ class Stages:
         block, work = self.strips.blocks[at], self._works[at]
         assert block is not None
         assert work is not None
-        moved = np.tensordot(block.moved, shares, 1)
+        moved = (block.moved @ shares.reshape(len(shares), -1)).reshape(-1, *nodes.shape)
         moved += block.fixed.reshape(-1, *([1] * nodes.ndim))
         busy = np.maximum(work.flop_s[:, nodes] * shares[block.made], moved * work.byte_s[nodes])
         found: Floats = ((busy + work.fixed_s[:, nodes]) * work.scale[:, nodes]).sum(axis=0)
@@ -180,17 +176,7 @@ class Stages:
         found = self.ending(stop, every)
         for at in range(stop - 1, start - 1, -1):
             found = self.step(at, every, found)
-        return self._fitting(start, found, every)
-
-    def _fitting(self, start: int, run: Runs, goal: Sharing) -> Runs:
-        """The same, infinite where a run's weights do not fit into a worker's memory."""
-        if not np.isfinite(self.memory_bytes).any():
-            return run
-        works = self._works[start : int(run.stops.max())]
-        upto = np.cumsum([work.weights_bytes if work else 0 for work in works])
-        held = upto[run.stops - start - 1].reshape(-1, *([1] * (goal.nodes.ndim - 1)))
-        is_full = (held > self.memory_bytes[goal.nodes]) & (goal.lo < goal.hi)
-        return run._replace(seconds=np.where(is_full, math.inf, run.seconds))
+        return found
 
     def all_runs(self, goals: list[Sharing]) -> list[tuple[Runs, Sharing] | None]:
         """By position, the runs that begin there, and what they make; None where none does.
@@ -207,7 +193,7 @@ class Stages:
                 run = Runs(*(np.concatenate(pair) for pair in zip(run, open_[0], strict=True)))
                 goal = Sharing(*(np.concatenate(pair) for pair in zip(goal, open_[1], strict=True)))
             open_ = self.step(at, goal, run), goal
-            found[at] = self._fitting(at, *open_), goal
+            found[at] = open_
         return found
 
     # --- exchanging ------------------------------------------------------------------------------
@@ -234,11 +220,14 @@ class Stages:
 
     def stage(self, position: int, held: Sharing, run: Runs, goal: Sharing) -> Floats:
         """(held, runs, sharings) seconds of exchange and computing."""
+        found: Floats = self.done(position, held, run, goal).max(axis=-1)
+        return found
+
+    def done(self, position: int, held: Sharing, run: Runs, goal: Sharing) -> Floats:
+        """(held, runs, sharings, strips) when each strip is made."""
         readers = same(goal.nodes)
         arrive_s = self.arrive(position, held, run, goal)
-        done_s = finishes(arrive_s, run.seconds[None], None if readers is None else readers[None])
-        found: Floats = done_s.max(axis=-1)
-        return found
+        return finishes(arrive_s, run.seconds[None], None if readers is None else readers[None])
 
     def gather(self, position: int, held: Sharing, nodes: Indices) -> Floats:
         """(held, nodes) seconds until each node alone has all rows."""

@@ -11,8 +11,8 @@ only rises through the tiers; the first node may stand anywhere; a gather may st
 
 On small maps all sharings are states and the programme is exact: it equals trying every layout
 whose nodes and tiles change at waists (`tilebrute`). On large ones it knows a handful of shares,
-and the boundaries of what it finds are moved afterwards (`polish`). Weights that a node holds in
-several runs are counted run by run here, and all together when the layout is priced.
+and the boundaries of what it finds are moved afterwards (`polish`). Whether a node's memory holds
+all its runs is known when the layout is priced (`together`).
 
 Invariant: the price of what is found is that of `CostModel.evaluate`.
 """

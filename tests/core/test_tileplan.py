@@ -16,9 +16,12 @@ from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates, Rect, Spec
 from edgeflow.placement import TileMap, format_placement, nodes_of, parse_placement, tile_maps
 from edgeflow.planning import Goal, PlanningError, Proposal, propose
 from edgeflow.planning.candidates import Problem
+from edgeflow.planning.polish import polish
+from edgeflow.planning.stages import Stages
 from edgeflow.planning.standing import standing
 from edgeflow.planning.strips import Strips
 from edgeflow.planning.tilebound import bound_of_tiles, needed
+from edgeflow.planning.tiled import Step
 from edgeflow.survey import ask
 from edgeflow.tiles.region import regions
 
@@ -239,6 +242,46 @@ def test_what_follows_the_tiles_goes_where_it_is_best() -> None:
     assert nodes_of({"": found.placement["c1"]}) == {"e1", "e2"}
 
 
+def test_whole_layers_have_one_node_of_a_tier_and_data_only_rises() -> None:
+    graph = chain(1, flat=True)
+    size = (1, ROWS * ROWS)
+    again = Op(
+        "again", "reshape", ("flat",), {}, {"shape": size}, Contract("again", "float32", size)
+    )
+    graph = replace(graph, ops=(*graph.ops, again), outputs=("again",))
+    costs = CostModel(graph, shelf(2, cloud=1.0))
+    costs.known_s.update(
+        {
+            "e1": np.array([1.0, 0.1, 1.0]),
+            "e2": np.array([1.0, 1.0, 0.1]),
+            "cloud": np.array([1e-6, 9.0, 9.0]),
+        }
+    )
+    found = propose(graph, costs)
+    # Best would be the cloud, then down to e1, then e2: none of that may be.
+    assert found.placement["flat"] == found.placement["again"]
+    assert "cloud" not in nodes_of(found.placement)
+
+
+def test_data_does_not_go_down_to_workers() -> None:
+    graph, cluster = chain(2), shelf(2, cloud=1.0)
+    costs = CostModel(graph, cluster)
+    slow, fast = np.array([9.0, 0.01]), np.array([1e-6, 1.0])
+    costs.known_s.update({"e1": slow, "e2": slow, "cloud": fast})
+    found = propose(graph, costs)
+    assert nodes_of(found.placement) == {"cloud"}
+
+
+def test_boundaries_move_until_no_worker_is_slower_than_it_must_be() -> None:
+    graph, cluster = chain(1), shelf(3, e3=0.001)
+    stages = Stages(Problem(CostModel(graph, cluster), {}, frozenset(cluster.nodes)))
+    one, two, slow = (stages.number[name] for name in ("e1", "e2", "e3"))
+    crooked = Step(0, 1, ((one, 0, 1), (slow, 1, 3), (two, 3, 12)), is_tiled=True)
+    (straight,) = polish(stages, [crooked])
+    assert straight.strips == ((one, 0, 6), (two, 6, 12))
+    assert polish(stages, [straight]) == [straight]
+
+
 def test_pins_shunned_nodes_and_other_goals_leave_tiles_alone() -> None:
     graph = chain(2)
     pinned = plan(graph, shelf(2), pinned={"c0": "e1"})
@@ -291,7 +334,16 @@ def strided() -> Graph:
     return Graph("strided", 1, (fmap("x"),), ("c2",), ops, weights)
 
 
-@pytest.mark.parametrize("graph", [chain(3), strided()])
+def pooled() -> Graph:
+    """A pool that overhangs its map at both ends: the last window begins at an earlier row."""
+    attrs = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1), "dilation": (1, 1)}
+    attrs |= {"ceil_mode": False}
+    ops = (conv("c0", "x", 11), Op("p", "max_pool2d", ("c0",), {}, attrs, fmap("p", 6)))
+    weights = {"w": Weight("w", "float32", (1, 1, 3, 3), "0" * 64)}
+    return Graph("pooled", 1, (fmap("x", 11),), ("p",), ops, weights)
+
+
+@pytest.mark.parametrize("graph", [chain(3), strided(), pooled()])
 def test_tables_say_what_the_geometry_says(graph: Graph) -> None:
     strips = Strips.of(graph)
     for stop in range(1, strips.last + 1):
@@ -324,6 +376,23 @@ def test_the_bound_of_equal_workers_is_their_harmonic_sum() -> None:
     graph, cluster = chain(2), shelf(4, rate=math.inf, delay_s=0.001)
     problem = Problem(CostModel(graph, cluster), {}, frozenset(cluster.nodes))
     assert bound_of_tiles(problem) == pytest.approx(2 * CONV_FLOPS / 1e6 / 4 + 0.002)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0, 2.0, 10.0])
+def test_the_bound_knows_that_strips_arrive_while_others_are_computed(share: float) -> None:
+    rate = ROWS * ROW_BYTES / (share * CONV_FLOPS / 1e6)
+    cluster = shelf(2, rate=rate)
+    problem = Problem(CostModel(chain(1), cluster), {}, frozenset(cluster.nodes))
+    assert bound_of_tiles(problem) <= plan(chain(1), cluster).predicted_s
+
+
+def test_the_bound_knows_that_strips_leave_rows_out() -> None:
+    graph, cluster = strided(), shelf(2, rate=math.inf)
+    problem = Problem(CostModel(graph, cluster), {}, frozenset(cluster.nodes))
+    found = plan(graph, cluster)
+    # Five of twelve rows of c0 on each worker, where a half would be six.
+    assert found.predicted_s < plan(graph, cluster, tiles=False).predicted_s / 2
+    assert bound_of_tiles(problem) <= found.predicted_s
 
 
 # --- by hand --------------------------------------------------------------------------------------
