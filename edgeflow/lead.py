@@ -33,7 +33,7 @@ from edgeflow.placement import format_placement, nodes_of
 from edgeflow.planning import Proposal
 from edgeflow.planning.standing import Standing, standing, what_is_gained
 from edgeflow.prices import Prices
-from edgeflow.survey import ask, is_settled, survey, what_broke
+from edgeflow.survey import ask, is_settled, is_worth_a_search, survey, what_broke
 
 SETTLE_S = 4.0
 """A first plan waits at most so long for links to be measured. Lower plans on guesses."""
@@ -68,6 +68,8 @@ class Watch:
     progress_s: float = 0.0
     committed_s: float = -math.inf
     reviewed_s: float = -math.inf
+    searched: tuple[float, float] = (-math.inf, 0.0)
+    """When a better plan was last looked for, and what the running one took then."""
     published_s: float = -math.inf
     unheld_s: float = math.inf
     """Since when some node does not hold the committed plan."""
@@ -196,7 +198,8 @@ class Lead:
             return board, ("waiting", absent) if plan is None else describe(view, board)
         if watch.is_held(spec, now_s):
             return board, watch.verdict
-        if plan is None and not self._is_settled(spec.source, watch, now_s):
+        is_early = now_s - watch.since_s <= SETTLE_S
+        if plan is None and is_early and not is_settled(self.membership, spec.source, now_s):
             return board, ("waiting", "links are being measured")
         if not why and now_s - watch.reviewed_s < REVIEW_S:
             return board, describe(view, board)
@@ -235,10 +238,13 @@ class Lead:
         if plan is not None and not why:
             now = standing(spec, graph, cluster, plan.variants[0])
             watch.prices.note(board, plan, now.seconds, graph, cluster)
+            is_new = board.preparing is not None or now_s - watch.committed_s < DWELL_S
+            seen = now_s, now.seconds
             if math.isinf(now.seconds):
                 why = "the running plan lost a link"
-            elif board.preparing or now_s - watch.committed_s < DWELL_S:
+            elif is_new or not is_worth_a_search(spec, cluster, watch.searched, seen):
                 return None, ""
+        watch.searched = now_s, now.seconds
         shunned = [name for name, until_s in watch.shunned.items() if now_s < until_s]
         proposal = ask(spec, graph, cluster, shunned)
         if why:
@@ -247,10 +253,6 @@ class Lead:
         is_same = format_placement(graph, proposal.placement) == plan.variants[0]
         why = "" if is_same else what_is_gained(now, proposal, GAIN_MIN)
         return (proposal, why) if why else (None, "")
-
-    def _is_settled(self, source: str, watch: Watch, now_s: float) -> bool:
-        is_late = now_s - watch.since_s > SETTLE_S
-        return is_late or is_settled(self.membership, source, now_s)
 
     def _make(self, spec: Spec, graph: Graph, proposal: Proposal, claim: Claim, why: str) -> Plan:
         self.seq += 1

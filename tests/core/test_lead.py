@@ -477,3 +477,24 @@ def test_a_placement_by_hand_is_the_plan(leader: Leader) -> None:
     leader.view.spec = replace(SPEC, placement=line)
     leader.tick()
     assert leader.preparing.variants == (line,)
+
+
+def test_every_worker_of_a_tiled_plan_takes_part_and_must_be_ready() -> None:
+    leader = Leader()
+    leader.view.spec = replace(SPEC, tiles=True)
+    leader.tick()
+    plan = leader.preparing
+    assert "edge-1[" in plan.variants[0]
+    assert "edge-2[" in plan.variants[0]
+    assert set(plan.sessions) == {"cam-1", "edge-1", "edge-2"}
+    assert "; tiles " in plan.reason
+    leader.say("cam-1", (plan, "ready"))
+    leader.say("edge-1", (plan, "ready"))
+    leader.tick()
+    assert leader.board.committed is None
+    leader.say("edge-2", (plan, "ready"))
+    leader.tick()
+    assert leader.board.committed == plan
+    leader.silent.add("edge-2")
+    leader.run(10)
+    assert "edge-2" not in leader.preparing.variants[0]

@@ -22,7 +22,7 @@ from edgeflow.planning.standing import standing
 from edgeflow.planning.strips import Strips
 from edgeflow.planning.tilebound import bound_of_tiles, needed
 from edgeflow.planning.tiled import Step
-from edgeflow.survey import ask
+from edgeflow.survey import SEARCH_S, ask, is_worth_a_search
 from edgeflow.tiles.region import regions
 
 ROWS = 12
@@ -458,6 +458,21 @@ def test_a_wish_without_tiles_gets_none() -> None:
     line = "c0..c1 @e1[0:3] e2[3:12]"
     fixed = Spec("job", 1, "0" * 64, "chain", "cam", "cam", placement=line)
     assert format_placement(graph, ask(fixed, graph, cluster, ()).placement) == line
+
+
+def test_a_dear_search_is_made_again_when_the_price_moved_or_it_is_long_ago() -> None:
+    spec = Spec("job", 1, "0" * 64, "chain", "cam", "cam")
+    several, one = shelf(2), shelf(1)
+    for cluster, now, is_worth in (
+        (several, (2.0, 1.0), False),
+        (several, (2.0, 1.2), True),
+        (several, (2.0, 0.8), True),
+        (several, (SEARCH_S, 1.0), True),
+        (one, (2.0, 1.0), True),
+    ):
+        assert is_worth_a_search(spec, cluster, (0.0, 1.0), now) is is_worth
+    without = Spec("job", 1, "0" * 64, "chain", "cam", "cam", tiles=False)
+    assert is_worth_a_search(without, several, (0.0, 1.0), (2.0, 1.0))
 
 
 def test_a_running_plan_with_tiles_has_a_price_until_a_worker_is_gone() -> None:
