@@ -90,8 +90,8 @@ def draw(graph: Graph, parts: Split, known: Legend) -> Markup | None:
     steps = columns(parts)
     if len(steps) + 2 > COLUMNS_MAX:
         return None
-    spots, every = _spots(parts, steps), ways(graph, parts)
-    measure = _measure(spots, every)
+    spots, every = placed(parts, steps), ways(graph, parts)
+    measure = byte_height(spots, every)
     drawn = [
         *_ribbons(parts, spots, every, measure, known),
         *(part for spot in spots.values() for part in _box(spot, known)),
@@ -119,7 +119,7 @@ def _first(parts: Split, at: int) -> tuple[int, int]:
     return next(each.at for each in parts.segments if each.layers == layers), at
 
 
-def _spots(parts: Split, steps: Sequence[Sequence[int]]) -> dict[int, Spot]:
+def placed(parts: Split, steps: Sequence[Sequence[int]]) -> dict[int, Spot]:
     """A box for each segment, as high as its share of the map; for the source one at each end."""
     pitch = (WIDTH - BOX) / (len(steps) + 1)
     middle = TOP + (HEIGHT - BOTTOM - TOP) / 2
@@ -137,7 +137,7 @@ def _spots(parts: Split, steps: Sequence[Sequence[int]]) -> dict[int, Spot]:
     return found
 
 
-def _measure(spots: Mapping[int, Spot], every: Sequence[Way]) -> float:
+def byte_height(spots: Mapping[int, Spot], every: Sequence[Way]) -> float:
     """Height of a byte, so that all fits everywhere."""
     found = []
     for at, spot in spots.items():
@@ -156,8 +156,8 @@ def _ribbons(
 ) -> Iterator[Markup]:
     """Those of a box in the order of the boxes at their other ends, around its middle."""
     moved = [way for way in every if not way.is_kept]
-    leaves = _ends(spots, moved, measure, is_out=True)
-    enters = _ends(spots, moved, measure, is_out=False)
+    leaves = met(spots, moved, measure, is_out=True)
+    enters = met(spots, moved, measure, is_out=False)
     for way in every:
         one, other = spots[way.sender], spots[way.reader]
         x1, x2 = one.x + BOX, other.x
@@ -176,7 +176,7 @@ def _ribbons(
             yield element("path", title, d=path, class_=kind, stroke_width=width)
 
 
-def _ends(
+def met(
     spots: Mapping[int, Spot], moved: Sequence[Way], measure: float, *, is_out: bool
 ) -> dict[Way, float]:
     """Where the middle of each ribbon meets its box."""

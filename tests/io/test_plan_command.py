@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import edgeflow
@@ -20,6 +21,7 @@ from edgeflow.cli.main import main
 from edgeflow.cli.markup import Markup, element, join
 from edgeflow.io import clusterfile
 from edgeflow.io.settings import read_toml
+from edgeflow.messages import TileMapView
 from edgeflow.placement import format_placement, parse_placement
 from edgeflow.planning import propose
 
@@ -206,6 +208,108 @@ def test_the_page_is_one_file_that_needs_nothing_from_outside(model: Path, shell
     assert "prefers-color-scheme: dark" in text
     told = planned(shell, model, "--sweep", "uplink.mbps=0.5:500")["sweep"]
     assert text.count("<circle") == len(told["changes"])
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weak camera and two boxes on one cable."""
+    boxes = "".join(
+        f'[nodes.edge-{at}]\ntier = "edge"\nboard = "raspberry-pi-5"\n' for at in (1, 2)
+    )
+    path = tmp_path_factory.mktemp("clusters") / "shelf.toml"
+    path.write_text(
+        f"""
+        name = "shelf"
+        about = "two boxes"
+        source = "cam-1"
+        [profiles]
+        boards = "{CONFIGS}/profiles/boards.toml"
+        links = "{CONFIGS}/profiles/links.toml"
+        [nodes.cam-1]
+        tier = "device"
+        compute = "none"
+        {boxes}
+        [[links]]
+        name = "lan"
+        between = [["device", "edge"], ["device", "edge"]]
+        profile = "ethernet"
+        """,
+        encoding="utf-8",
+    )
+    return path
+
+
+def tiled(model: Path) -> str:
+    """The last layers of the model on both boxes, the first on one."""
+    names = [layer.name for layer in edgeflow.load(model).layers]
+    return f"{names[0]}..{names[2]} @edge-1 | {names[3]}..{names[-1]} @edge-1[0:9] edge-2[9:16]"
+
+
+def test_tiles_by_hand_are_drawn_with_what_they_cost(
+    model: Path, shelf: Path, shell: Shell
+) -> None:
+    words = ("--cluster", shelf, "--placement", tiled(model), "--algorithm", "edge-only")
+    code, out, err = shell("plan", model, *words)
+    assert code == 0, err
+    assert "tiles, by hand:" in out
+    assert re.search(r"A  edge-1  0:9 ", out)
+    assert re.search(r"B  edge-2  9:16 ", out)
+    assert "measured" not in out.split("tiles, by hand:")[1]
+    told = planned(shell, model, *words)
+    by_hand, whole = told["plans"]
+    assert (by_hand["algorithm"], by_hand["placement"]) == ("by hand", tiled(model))
+    (view,) = (msgspec.convert(each, TileMapView) for each in by_hand["tiles"])
+    assert [(tile.node, str(tile.makes)) for tile in view.tiles] == [
+        ("edge-1", "0:9,0:16"),
+        ("edge-2", "9:16,0:16"),
+    ]
+    assert by_hand["tiles_in_bytes"] == sum(tile.in_bytes for tile in view.tiles)
+    assert by_hand["moved_kb"] == pytest.approx(sum(by_hand["transfer_bytes"].values()) / 1e3)
+    assert f"{100 * by_hand['recomputed_share']:.1f} % of the model's FLOPs recomputed" in out
+    assert (whole["tiles"], whole["recomputed_share"]) == ([], 0)
+
+
+def test_the_planner_tiles_unless_it_is_told_not_to(model: Path, shelf: Path, shell: Shell) -> None:
+    words = ("--cluster", shelf, "--algorithm", "mincut")
+    (free,), (bound,) = (
+        planned(shell, model, *words, *more)["plans"] for more in ((), ("--no-tiles",))
+    )
+    assert free["latency_ms"] < bound["latency_ms"]
+    assert {tile["node"] for view in free["tiles"] for tile in view["tiles"]} == {
+        "edge-1",
+        "edge-2",
+    }
+    assert bound["tiles"] == []
+    assert "[" not in bound["placement"]
+
+
+def test_a_page_without_a_sweep_draws_the_tile_maps(model: Path, shelf: Path, shell: Shell) -> None:
+    page = model.parent / "tiles.html"
+    words = ("--cluster", shelf, "--placement", tiled(model), "--no-tiles", "--html", page)
+    code, _, err = shell("plan", model, *words)
+    assert code == 0, err
+    text = page.read_text(encoding="utf-8")
+    reader = Reader()
+    reader.feed(text)
+    assert reader.open == []
+    assert reader.pointers == []
+    assert not re.search(r"url\(|@import|https?://(?!\S*</)", text)
+    assert text.count("<svg") == 2  # the map, and the way of the patches
+    assert "Tile maps: by hand" in text
+    assert 'class="hatch c1"' in text
+    for word in ("A  edge-1", "B  edge-2", "cam-1 → edge-1", "edge-2 → cam-1"):
+        assert word in text, word
+
+
+def test_a_sweep_does_not_call_another_size_of_tiles_another_plan(
+    model: Path, shelf: Path, shell: Shell
+) -> None:
+    words = ("--cluster", shelf, "--algorithm", "mincut", "--sweep", "lan.mbps=20:2000")
+    swept = planned(shell, model, *words)["sweep"]
+    assert any("[" in point["placement"] for point in swept["points"])
+    for change in swept["changes"]:
+        before, behind = (re.sub(r"\[.*?\]", "", change[side]) for side in ("before", "behind"))
+        assert before != behind
 
 
 def test_what_comes_from_files_is_escaped(model: Path, shell: Shell, tmp_path: Path) -> None:
