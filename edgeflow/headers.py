@@ -6,7 +6,7 @@ Invariant: a header made from a contract fits it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
 from functools import lru_cache
 
 import numpy as np
@@ -27,18 +27,21 @@ def heads_of(graph: Graph, patches: Iterable[Patch]) -> tuple[TensorHead, ...]:
     return tuple(_head(graph.tensors[patch.name], patch.rect) for patch in patches)
 
 
-def misfit(tensors: Iterable[TensorHead], graph: Graph, patches: Iterable[Patch]) -> str:
+def misfit(tensors: Sequence[TensorHead], graph: Graph, wanted: Set[Patch]) -> str:
     """Why these are not some of the wanted patches, in words; empty where they are."""
-    wanted = set(patches)
-    whole = [graph.tensors[patch.name] for patch in wanted if patch.rect is None]
-    given = list(tensors)
-    for head in given:
-        if head.rect is not None and Patch(head.name, head.rect) not in wanted:
+    for head in tensors:
+        if head.rect is None:
+            continue
+        if Patch(head.name, head.rect) not in wanted:
             there = sorted(str(patch.rect) for patch in wanted if patch.name == head.name)
             return f"{head.name}[{head.rect}] is not wanted, but {' or '.join(there) or 'none'}"
-        if head.rect is not None and head != _head(graph.tensors[head.name], head.rect):
+        if head != _head(graph.tensors[head.name], head.rect):
             return f"{head.name}[{head.rect}] is {head.dtype} {_text(head)}"
-    return mismatch([head for head in given if head.rect is None], whole, partly=True)
+    others = [head for head in tensors if head.rect is None]
+    if not others:
+        return ""
+    whole = (graph.tensors[patch.name] for patch in wanted if patch.rect is None)
+    return mismatch(others, whole, partly=True)
 
 
 def size_bytes(tensors: Iterable[TensorHead]) -> int:

@@ -17,7 +17,7 @@ same; the patches that a segment gets cover what it needs exactly once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from edgeflow.graph import Graph
@@ -57,6 +57,11 @@ class Segment:
     """What each other segment gets from this one, once it has run."""
     results: tuple[Patch, ...]
     """Outputs of the model made here: they go to the source."""
+    wanted: frozenset[Patch] = field(init=False, compare=False, repr=False)
+    """`inputs`, to look them up."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "wanted", frozenset(self.inputs))
 
 
 @dataclass(frozen=True, slots=True)

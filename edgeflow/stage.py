@@ -251,7 +251,7 @@ def _what_is_wrong(
     """(code, text) of the refusal; empty where a frame may be taken."""
     if segment is None:
         return "malformed", f"segment {frame.segment} of its plan is not for this node"
-    if wrong := misfit(frame.tensors, graph, segment.inputs):
+    if wrong := misfit(frame.tensors, graph, segment.wanted):
         return "malformed", wrong
     if (frame.source, frame.source_session) != held.home:
         return "malformed", "its source is not that of its plan"

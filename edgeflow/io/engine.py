@@ -35,6 +35,7 @@ from edgeflow.events import (
 )
 from edgeflow.executors.piece import Piece, build_piece
 from edgeflow.graph import Array, Graph
+from edgeflow.io.slowness import Work
 from edgeflow.io.store import Store
 from edgeflow.io.worker import Worker
 from edgeflow.manifest import decode
@@ -115,7 +116,7 @@ class Engine:
                     if seconds * self.factor < SHORT_S and not _is_open(graph, segment):
                         self.short.add(effect.key)
                 self.dropped.discard(effect.key)
-            self.say(SegmentBuilt(effect.key, segment.engine, self._stretched(layers_s)))
+            self.say(SegmentBuilt(effect.key, segment.engine, layers_s))
 
         self.errands.do(job)
 
@@ -138,7 +139,7 @@ class Engine:
             if segment is None:
                 self.say(SegmentFailed(effect.job, "the segment is not built here"))
                 return
-            started_s = time.perf_counter()
+            work = self._work()
             try:
                 made, layers_s = segment.timed(inputs) if is_timed else (segment.run(inputs), ())
             except InputError as error:
@@ -147,12 +148,10 @@ class Engine:
             except (EdgeflowError, RuntimeError, MemoryError, ValueError) as error:
                 self.say(SegmentFailed(effect.job, f"{type(error).__name__}: {error}"[:1500]))
                 return
-            seconds = time.perf_counter() - started_s
-            if self.factor > 1:
-                time.sleep((self.factor - 1) * seconds)
-                seconds = time.perf_counter() - started_s
+            stretch = work.stretch()
+            seconds = work.sleep(stretch)
             size_bytes = sum(placed.array.nbytes for placed in made.values())
-            layers_s = self._stretched(layers_s)
+            layers_s = tuple(each * stretch for each in layers_s)
             self.say(SegmentDone(effect.job, keep(made), size_bytes, seconds, layers_s))
 
         if is_short:
@@ -165,12 +164,12 @@ class Engine:
         self.errands.stop(timeout_s=2.0)
         self.compute.stop(timeout_s=2.0)
 
-    def _stretched(self, layers_s: tuple[float, ...]) -> tuple[float, ...]:
-        """As slow as the node is told to be."""
-        return tuple(seconds * self.factor for seconds in layers_s)
+    def _work(self) -> Work:
+        return Work(self.factor, self.threads == 1 and self.device == "cpu")
 
     def _build(self, graph: Graph, effect: BuildSegment) -> tuple[Piece, float, tuple[float, ...]]:
-        """The segment, warm, and the seconds of one run on zeros, in all and of each layer."""
+        """The segment, warm, and the seconds of one run on zeros: of all of it on this machine, and
+        of each layer, as slow as the node is told to be."""
         names = graph.weights_of(effect.layers)
         arrays = {name: self.store.array(graph.weights[name]) for name in names}
         segment = build_piece(
@@ -178,9 +177,11 @@ class Engine:
         )
         zeros = {name: Placed(_zeros(graph, name, at), at) for name, at in segment.reads.items()}
         segment.run([zeros])
-        started_s = time.perf_counter()
+        work = self._work()
         _, layers_s = segment.timed([zeros])
-        return segment, time.perf_counter() - started_s, layers_s
+        stretch = work.stretch()
+        seconds = time.perf_counter() - work.wall_s
+        return segment, seconds, tuple(each * stretch for each in layers_s)
 
 
 def _zeros(graph: Graph, name: str, rect: Rect | None) -> Array:

@@ -75,6 +75,11 @@ class Link(ABC):
     def transmit(self, lane: Lane, parts: Sequence[Buffer]) -> bool:
         """Hand a message to ZeroMQ; False where it takes no more now, LinkGoneError where never."""
 
+    @property
+    def is_idle(self) -> bool:
+        """Nothing waits to be sent."""
+        return not (self.outboxes[Lane.SIGNALS] or self.outboxes[Lane.TENSORS])
+
     def hold(self, lane: Lane, waiting: Waiting) -> bool:
         """Keep a message for later; False where too much waits already."""
         box = self.outboxes[lane]

@@ -212,12 +212,15 @@ class Links:
         for link in self._exchange.links.values():
             if isinstance(link, Dialled) and not link.is_up:
                 due_s = min(due_s, link.due_s)
-            due_s = min(due_s, max(link.leaves_s(), self._exchange.full_until_s))
+            if not link.is_idle:
+                due_s = min(due_s, max(link.leaves_s(), self._exchange.full_until_s))
         return due_s
 
     def pump(self, now_s: float) -> None:
         """Send what was held and may leave by now; go on dialling."""
         for link in list(self._exchange.links.values()):
+            if link.is_idle and link.is_up:
+                continue
             try:
                 if now_s >= self._exchange.full_until_s and not link.flush(now_s):
                     self._exchange.full_until_s = now_s + FULL_RETRY_S

@@ -9,6 +9,7 @@ Invariant: no bytes from the network raise anything in here; what is wrong is co
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TypeGuard
 
 import numpy as np
 import zmq
@@ -55,14 +56,21 @@ class Reception:
         if zap and self._is_ready(zap.socket) and (refused := zap.answer()):
             self._exchange.refuse("wrong key", f"{refused} connection(s) without the cluster key")
         self._watch_doors(now_s)
-        for link in list(self._exchange.links.values()):
-            if isinstance(link, Dialled):
-                self._watch_dialled(link, now_s)
+        dialled = [each for each in self._exchange.links.values() if self._concerns(each)]
+        for link in dialled:
+            self._watch_dialled(link, now_s)
         for lane in (Lane.SIGNALS, Lane.TENSORS):
             self._read_door(lane, now_s)
-            for link in list(self._exchange.links.values()):
-                if isinstance(link, Dialled) and link.sockets:
+            for link in dialled:
+                if link.sockets:
                     self._read_dialled(link, lane, now_s)
+
+    def _concerns(self, link: Link) -> TypeGuard[Dialled]:
+        """Do we dial it, and may there be something on one of its sockets?"""
+        if not isinstance(link, Dialled):
+            return False
+        ends = (*link.sockets.values(), *link.monitors.values())
+        return self._ready is None or any(end in self._ready for end in ends)
 
     # --- connections ------------------------------------------------------------------------------
 

@@ -211,7 +211,7 @@ def test_signals_chunks_and_probes_cross(make: Make) -> None:
 def test_only_a_message_that_had_the_link_alone_tells_of_its_rate(make: Make) -> None:
     a, b = make("a"), make("b")
     join(a, b)
-    x = np.zeros(1000, np.uint8)
+    x = np.zeros(100_000, np.uint8)
     for frame in range(3):
         a.send_tensors("b", submit(x, frame), {"x": x})
     seen = drive([a, b], count(Arrived, 3)) + idle([a, b], 0.1)
