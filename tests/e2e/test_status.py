@@ -1,0 +1,53 @@
+"""`edgeflow status` of a cluster that runs tiles: who computes what, predicted beside measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from edgeflow.graph import Graph
+from tests.e2e.conftest import Fleet, answers, pictures, until
+
+
+def status(fleet: Fleet, *words: str) -> str:
+    """What `edgeflow status` prints into a pipe."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-m", "edgeflow", "status", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "EDGEFLOW_BROKER": fleet.url},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_status_draws_tile_maps_with_measured_times(
+    fleet: Fleet, small: tuple[Path, Graph]
+) -> None:
+    path, graph = small
+    fleet.start("edge", "edge-1")
+    fleet.start("edge", "edge-2")
+    line = "permute @cam-1 | stem..tail @edge-1[0:9] edge-2[9:16] | mean..softmax @edge-1"
+    images = pictures(8)
+    with fleet.join() as flow:
+        flow.deploy(path, name="small", placement=line)
+        for image, wanted in zip(images, answers(graph, images), strict=True):
+            found = flow.infer(image).outputs["softmax"]
+            np.testing.assert_allclose(found, wanted, rtol=1e-5)
+        until(lambda: len(flow.snapshot().deployments[0].segments) == 4, "seconds", flow)
+        (told,) = json.loads(status(fleet, "--json").splitlines()[-1])["deployments"]
+        text = status(fleet)
+    (view,) = told["tiles"]
+    assert [tile["node"] for tile in view["tiles"]] == ["edge-1", "edge-2"]
+    measured = {each["segment"]: each["seconds"] for each in told["segments"]}
+    assert all(measured[tile["segment"]] > 0 for tile in view["tiles"])
+    assert re.search(r"A  edge-1  0:9 +[\d.]+ +[\d.]+ ", text), text
+    assert re.search(r"B  edge-2  9:16 +[\d.]+ +[\d.]+ ", text), text
