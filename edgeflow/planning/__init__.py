@@ -64,7 +64,7 @@ def propose(
     that can). `goal` says what the plan is to be good at, and what it must keep; the undivided
     rivals and placements by hand are what they are, and keep its constraints or are refused. With
     `tiles`, `mincut` may tile layers over several nodes of a tier where latency is asked for.
-    PlanningError names what is in the way where no placement has a finite price or keeps the goal.
+    PlanningError names what is in the way where there is no plan, or none that keeps the goal.
     """
     if algorithm not in ALGORITHMS:
         raise PlanningError(f"no algorithm {algorithm!r}: choose of {', '.join(ALGORITHMS)}")
@@ -73,8 +73,8 @@ def propose(
     check_sound(open_)
     check_private(open_, pins, goal)
     costs = restricted(open_, goal)
-    names = costs.cluster.nodes if allowed is None else allowed
-    problem = Problem(costs, placed_whole(pins), frozenset(names))
+    names = frozenset(costs.cluster.nodes if allowed is None else allowed)
+    problem = Problem(costs, placed_whole(pins), names)
     if has_tiles(pins):
         return _tiled_by_hand(problem, pins, goal)
     by_hand = len(problem.pinned) >= len(graph.layers)
@@ -84,10 +84,17 @@ def propose(
     if placement is None or terms is None or not math.isfinite(terms.total_s):
         raise PlanningError(why_unmet(problem, open_, goal) or why_impossible(problem, terms))
     algorithm = "by hand" if by_hand else algorithm
-    if tiles and algorithm == "mincut" and goal.objective == "latency" and may_tile(problem):
-        choice = consider(problem, placement, bound_s, goal.latency_s_max)
-        return pursue(problem, goal, algorithm, choice.layout, choice.bound_s, choice.untiled_s)
+    if tiles and algorithm == "mincut":
+        return _with_tiles(problem, goal, placement, bound_s)
     return pursue(problem, goal, algorithm, placement, bound_s)
+
+
+def _with_tiles(problem: Problem, goal: Goal, untiled: Placement, bound_s: float) -> Proposal:
+    """The best plan, with tiles where they make one frame so much quicker."""
+    if goal.objective != "latency" or not may_tile(problem):
+        return pursue(problem, goal, "mincut", untiled, bound_s)
+    choice = consider(problem, untiled, bound_s, goal.latency_s_max)
+    return pursue(problem, goal, "mincut", choice.layout, choice.bound_s, choice.untiled_s)
 
 
 def _tiled_by_hand(problem: Problem, layout: Layout, goal: Goal) -> Proposal:

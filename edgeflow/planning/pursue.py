@@ -37,8 +37,8 @@ def pursue(
     bound_s: float,
     untiled_s: float | None = None,
 ) -> Proposal:
-    """The proposal; `placement` has a finite price, and none is quicker than `bound_s`. `untiled_s`
-    is what the best one without tiles takes, where this one has some."""
+    """The proposal; `placement` has a finite price, and none is quicker than `bound_s`. Where it
+    has tiles, `untiled_s` is what the best one without takes."""
     scale = Scale.of(goal, problem.costs)
     if algorithm in FREE:
         placement, bound, limit_s = _choose(problem, scale, algorithm, (placement, bound_s))
@@ -50,8 +50,7 @@ def pursue(
     value = scale.value(terms)
     optimal = bound >= value * (1 - PROOF)
     bound = value if optimal else bound
-    is_quick = goal.objective == "latency"
-    if is_quick:
+    if is_quick := goal.objective == "latency":
         why = explain(problem, placement, terms, algorithm, untiled_s)
         proof = explain_proof(bound, value, optimal=optimal)
     else:

@@ -17,11 +17,12 @@ from edgeflow.placement import TileMap, format_placement, nodes_of, parse_placem
 from edgeflow.planning import Goal, PlanningError, Proposal, propose
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.polish import polish
+from edgeflow.planning.sharings import crews, sharings
 from edgeflow.planning.stages import Stages
 from edgeflow.planning.standing import standing
 from edgeflow.planning.strips import Strips
 from edgeflow.planning.tilebound import bound_of_tiles, needed
-from edgeflow.planning.tiled import Step
+from edgeflow.planning.tiled import Programme, Step
 from edgeflow.survey import SEARCH_S, ask, is_worth_a_search
 from edgeflow.tiles.region import regions
 
@@ -268,8 +269,12 @@ def test_data_does_not_go_down_to_workers() -> None:
     costs = CostModel(graph, cluster)
     slow, fast = np.array([9.0, 0.01]), np.array([1e-6, 1.0])
     costs.known_s.update({"e1": slow, "e2": slow, "cloud": fast})
-    found = propose(graph, costs)
-    assert nodes_of(found.placement) == {"cloud"}
+    stages = Stages(Problem(costs, {}, frozenset(cluster.nodes)))
+    goals, _ = sharings(stages, crews(stages.problem, stages))
+    seconds, steps = Programme(stages.problem, stages, goals).solve(math.inf)
+    # c0 on the cloud and c1 in strips below it would take 5 ms.
+    assert seconds > 1.0
+    assert {node for step in steps for node, _, _ in step.strips} == {stages.number["cloud"]}
 
 
 def test_boundaries_move_until_no_worker_is_slower_than_it_must_be() -> None:
@@ -334,6 +339,12 @@ def strided() -> Graph:
     return Graph("strided", 1, (fmap("x"),), ("c2",), ops, weights)
 
 
+def pointwise() -> Graph:
+    """One convolution without halos, of a ninth of the FLOPs."""
+    weights = {"w": Weight("w", "float32", (1, 1, 1, 1), "0" * 64)}
+    return Graph("pointwise", 1, (fmap("x"),), ("c0",), (conv("c0", "x", size=1),), weights)
+
+
 def pooled() -> Graph:
     """A pool that overhangs its map at both ends: the last window begins at an earlier row."""
     attrs = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1), "dilation": (1, 1)}
@@ -381,9 +392,21 @@ def test_the_bound_of_equal_workers_is_their_harmonic_sum() -> None:
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0, 2.0, 10.0])
 def test_the_bound_knows_that_strips_arrive_while_others_are_computed(share: float) -> None:
     rate = ROWS * ROW_BYTES / (share * CONV_FLOPS / 1e6)
-    cluster = shelf(2, rate=rate)
-    problem = Problem(CostModel(chain(1), cluster), {}, frozenset(cluster.nodes))
-    assert bound_of_tiles(problem) <= plan(chain(1), cluster).predicted_s
+    cluster = shelf(2, rate=9 * rate)
+    problem = Problem(CostModel(pointwise(), cluster), {}, frozenset(cluster.nodes))
+    assert bound_of_tiles(problem) <= plan(pointwise(), cluster).predicted_s
+
+
+def test_the_bound_knows_that_the_nearest_worker_may_have_all() -> None:
+    graph, cluster = chain(1), shelf(3)
+    for far in ("e1", "e2", "e3"):
+        links = {
+            pair: LinkCost(1.0, 1e9) if far in pair else link
+            for pair, link in cluster.links.items()
+        }
+        asked = replace(cluster, links=links)
+        problem = Problem(CostModel(graph, asked), {}, frozenset(cluster.nodes))
+        assert bound_of_tiles(problem) <= plan(graph, asked).predicted_s < 1.0
 
 
 def test_the_bound_knows_that_strips_leave_rows_out() -> None:
