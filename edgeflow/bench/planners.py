@@ -5,7 +5,8 @@
 
 `chain` is one layer after the other; `blocks` has residual and inception-like blocks between single
 tensors, as real networks have; `dag` has skips anywhere. A direct device-cloud link as fast as the
-edge's own is always there. First includes reading the graph's work and wiring, again does not.
+edge's own is always there. First includes reading the graph's work and wiring, again does not. No
+tiles: the layers of these graphs stand for sizes and times alone.
 
 With `--networks` real networks are divided over one device, one edge node and one cloud machine by
 every algorithm: FOLDER gets planners.md, planners.csv and planners.svg (`partitions`).
@@ -115,7 +116,7 @@ def measure(shape: str, layers: int, edges: int, repeats: int, seed: int) -> Row
         _ = graph.layers, graph.readers, graph.tensors
         for times in (first_s, again_s):
             start_s = time.perf_counter()
-            found = propose(graph, cluster)
+            found = propose(graph, cluster, tiles=False)
             times.append(time.perf_counter() - start_s)
     low, _, high = statistics.quantiles(again_s, n=4)
     return Row(
