@@ -60,6 +60,18 @@ MUTANTS = {
         "named and held.plan.id < max(plan.id for plan in named)",
         ("R1",),
     ),
+    "a tile runs before its halo is there": Mutant(
+        "stage:Stage.on_frame",
+        "len(work.got) < len(segment.inputs)",
+        "len({patch.name for patch in work.got}) < len({patch.name for patch in segment.inputs})",
+        ("Traceback",),
+    ),
+    "a result is delivered without one of its tiles": Mutant(
+        "inflight:Inflight._on_outputs",
+        "set(got) != frame.wanted[message.attempt]",
+        "{patch.name for patch in got} != {p.name for p in frame.wanted[message.attempt]}",
+        ("Traceback",),
+    ),
     "what waited too long is run all the same": Mutant(
         "stage:Stage.next", "if now_s >= work.expires_s:", "if False:", ("D5",)
     ),

@@ -206,3 +206,41 @@ def test_a_frozen_leader_deposes_nobody_when_it_wakes(scene: Scene) -> None:
     scene.run(12.0)
     assert scene.leader != leader
     assert scene.world.machines[scene.leader].core.parts.election.term == 2
+
+
+THREE = (
+    "stem..join @edge-1[0:40] edge-2[40:76] edge-3[76:112] | "
+    "squeeze..head @edge-1[0:10] edge-2[10:19] edge-3[19:28]"
+)
+
+
+def shelf() -> Scene:
+    """Three edge nodes compute every frame together; its parts go straight back to the source."""
+    scene = Scene()
+    scene.run(8.0)
+    scene.wish(3, placement=THREE)
+    scene.run(4.0)
+    assert scene.plan == THREE
+    return scene
+
+
+def test_tiles_of_three_nodes_are_one_right_answer_a_frame() -> None:
+    scene = shelf()
+    scene.stream(5.0)
+    scene.check(least=49)
+
+
+@pytest.mark.parametrize("wait_s", [0.02, 0.05, 0.08, 0.11])
+def test_a_worker_lost_in_the_middle_of_a_frame_costs_that_attempt_at_most(wait_s: float) -> None:
+    scene = shelf()
+    scene.world.crash("cloud-1")
+    scene.wish(4, algorithm="mincut")
+    scene.stream(6.0)
+    assert "[" in scene.plan
+    victim = next(name for name in ("edge-3", "edge-2") if f"{name}[" in scene.plan)
+    scene.world.submit("job-0", "cam-1")
+    scene.run(wait_s)
+    scene.world.crash(victim)
+    scene.stream(6.0)
+    assert victim not in scene.plan
+    scene.check(least=100)
