@@ -15,10 +15,10 @@ from edgeflow.graph import Graph
 from tests.e2e.conftest import Fleet, answers, pictures, until
 
 
-def status(fleet: Fleet, *words: str) -> str:
-    """What `edgeflow status` prints into a pipe."""
+def told(fleet: Fleet, *words: str) -> str:
+    """What a command prints into a pipe."""
     done = subprocess.run(
-        [sys.executable, "-I", "-m", "edgeflow", "status", *words],
+        [sys.executable, "-I", "-m", "edgeflow", *words],
         capture_output=True,
         text=True,
         timeout=60,
@@ -43,11 +43,27 @@ def test_the_status_draws_tile_maps_with_measured_times(
             found = flow.infer(image).outputs["softmax"]
             np.testing.assert_allclose(found, wanted, rtol=1e-5)
         until(lambda: len(flow.snapshot().deployments[0].segments) == 4, "seconds", flow)
-        (told,) = json.loads(status(fleet, "--json").splitlines()[-1])["deployments"]
-        text = status(fleet)
-    (view,) = told["tiles"]
+        (seen,) = json.loads(told(fleet, "status", "--json").splitlines()[-1])["deployments"]
+        text = told(fleet, "status")
+    (view,) = seen["tiles"]
     assert [tile["node"] for tile in view["tiles"]] == ["edge-1", "edge-2"]
-    measured = {each["segment"]: each["seconds"] for each in told["segments"]}
+    measured = {each["segment"]: each["seconds"] for each in seen["segments"]}
     assert all(measured[tile["segment"]] > 0 for tile in view["tiles"])
     assert re.search(r"A  edge-1  0:9 +[\d.]+ +[\d.]+ ", text), text
     assert re.search(r"B  edge-2  9:16 +[\d.]+ +[\d.]+ ", text), text
+
+
+def test_a_wish_says_whether_layers_may_be_tiled(fleet: Fleet, small: tuple[Path, Graph]) -> None:
+    path, _ = small
+    fleet.start("edge", "edge-1")
+    with fleet.join() as flow:
+        deploy = ("deploy", str(path), "--source", "edge-1", "--no-wait", "--json")
+        for more, tiles in ((("--no-tiles",), False), ((), True)):
+            done = json.loads(told(fleet, *deploy, *more).splitlines()[-1])
+            assert done["deployments"][0]["changed"]
+
+            def is_so(wanted: bool = tiles) -> bool:
+                views = flow.ask(lambda core: core.parts.deployments.views)
+                return bool(views["small"].spec and views["small"].spec.tiles == wanted)
+
+            until(is_so, f"tiles {tiles}", flow)
