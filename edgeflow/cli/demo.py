@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 from importlib.util import find_spec
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from edgeflow.cli import screen
 from edgeflow.cli.screen import Json
@@ -21,9 +22,17 @@ Halfway the leader is killed with kill -9. The end is a table: the same frames u
 tier, and as edgeflow planned them. Everything stops with the demo, also on Ctrl-C.
 
   edgeflow demo                     about three minutes
+  edgeflow demo --shelf             the second act: one box against four, about two minutes
   edgeflow demo --json | tail -1    every figure, as one object
   edgeflow demo --stay              the cluster stays, to look around in
+
+The second act has no cloud: a camera that computes nothing and four equal slow boxes, emulated. The
+same photographs go through the best single box and then through all four together, one frame at a
+time: each box computes strips of the maps, and they send each other only the rows at the borders.
+The screen shows whose strip is whose, and what was predicted and measured. In between one box dies
+by kill -9; its frame is tried again, and three boxes go on. --frames is then for each of the runs.
 """
+FRAMES, SHELF_FRAMES = 240, 20
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +41,10 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    frames: Annotated[int, typer.Option(min=8, help="Live frames.")] = 240,
+    shelf: Annotated[bool, typer.Option("--shelf", help="One box against four, no cloud.")] = False,
+    frames: Annotated[
+        int | None, typer.Option(min=8, help="Live frames; with --shelf of each run.")
+    ] = None,
     window: Annotated[int, typer.Option(min=1, max=64, help="Frames under way at once.")] = 2,
     contest_frames: Annotated[int, typer.Option(min=2, help="Frames a contestant.")] = 20,
     size: Annotated[int, typer.Option(min=32, help="Pixels a side of the model's input.")] = 448,
@@ -43,23 +55,49 @@ def demo(
     for package in ("torch", "efficientnet_lite_pytorch", "skimage", "sklearn"):
         if find_spec(package) is None:
             raise UsageError(f"{package} is missing; scripts/demo installs what the demo needs")
-    # Late: no other command has a use for engines and pictures.
-    from edgeflow.demo.show import Show
-    from edgeflow.demo.story import Options, tell
-
+    if shelf and stay:
+        raise UsageError("--stay is for the first act: leave out --shelf or --stay")
     # These end the demo like Ctrl-C: through every `finally`, so that nothing stays behind.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda got, _: sys.exit(128 + got))
     console = screen.err() if as_json else screen.out()
-    is_live = console.is_terminal and not as_json
-    with Show(console, is_live) as show:
-        figures = tell(Options(frames, window, contest_frames, size, stay), show)
+    if shelf:
+        figures = _second_act(console, frames or SHELF_FRAMES, size, as_json)
+    else:
+        figures = _first_act(console, frames or FRAMES, window, contest_frames, size, stay, as_json)
     if as_json:
         screen.emit_json(figures)
-    else:
+    if figures["errors"] or figures["lost"] or figures["duplicates"] or figures["mismatches"]:
+        raise EdgeflowError("not every frame had its one right result; the figures say which")
+
+
+def _first_act(
+    console: Console,
+    frames: int,
+    window: int,
+    contest_frames: int,
+    size: int,
+    stay: bool,
+    as_json: bool,
+) -> dict[str, Any]:
+    # Late: no other command has a use for engines and pictures.
+    from edgeflow.demo.show import Show
+    from edgeflow.demo.story import Options, tell
+
+    with Show(console, console.is_terminal and not as_json) as show:
+        figures = tell(Options(frames, window, contest_frames, size, stay), show)
+    if not as_json:
         screen.say(
             "\nLook further: scripts/demo --stay, then in another terminal\n"
             "  .venv/bin/edgeflow status --broker mqtt://127.0.0.1:1884"
         )
-    if figures["errors"] or figures["lost"] or figures["duplicates"] or figures["mismatches"]:
-        raise EdgeflowError("not every frame had its one right result; the figures say which")
+    return figures
+
+
+def _second_act(console: Console, frames: int, size: int, as_json: bool) -> dict[str, Any]:
+    from edgeflow.demo.shelfshow import ShelfShow
+    from edgeflow.demo.shelfstory import ShelfOptions, tell
+
+    show = ShelfShow(console, console.is_terminal and not as_json)
+    with show:
+        return tell(ShelfOptions(frames, size), show)

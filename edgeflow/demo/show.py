@@ -97,10 +97,10 @@ class Show:
 
     def _screen(self, snapshot: Snapshot, notices: Sequence[str], tally: Tally) -> Panel:
         parts: list[RenderableType] = [
-            _headline(self._seen[-1] if self._seen else None, tally, self.total)
+            headline(self._seen[-1] if self._seen else None, tally, self.total)
         ]
         parts += [_bars(self._seen), Text(), _plans(snapshot), Text(), _nodes(snapshot)]
-        parts += [_links(snapshot), Text()]
+        parts += [links_line(snapshot), Text()]
         told = [notice for notice in notices if not notice.startswith(HAND_OUT)]
         parts += [Text(line, style="dim") for line in told[-3:]]
         return Panel(Group(*parts), title=self.title, title_align="left")
@@ -113,7 +113,8 @@ def _sentence(seen: Seen) -> str:
     return f"{seen.photograph}: {seen.label} {seen.confidence:.0%}, {ms:.0f} ms"
 
 
-def _headline(last: Seen | None, tally: Tally, total: int) -> Text:
+def headline(last: Seen | None, tally: Tally, total: int) -> Text:
+    """The latest answer, and the counts of all."""
     line = Text(f"{tally.results}/{total} frames  ", style="bold")
     if last is not None:
         line.append(_sentence(last), style="bold green" if last.result.ok else "bold red")
@@ -167,7 +168,8 @@ def layers_by_node(snapshot: Snapshot) -> dict[str, str]:
     return found
 
 
-def _links(snapshot: Snapshot) -> Text:
+def links_line(snapshot: Snapshot) -> Text:
+    """What the busiest links carried."""
     used = [link for link in snapshot.links if link.sent_bytes > 0]
     text = Text("tensors sent  ", style="dim")
     for link in sorted(used, key=lambda link: -link.sent_bytes)[:6]:

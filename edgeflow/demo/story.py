@@ -6,7 +6,6 @@ model ─▶ whole network here ─▶ broker, nodes ─▶ deploy ─▶ live, 
 from __future__ import annotations
 
 import platform
-import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -17,23 +16,16 @@ from typing import Any
 from rich.table import Table
 
 from edgeflow.api import Flow, connect
-from edgeflow.audit import run as run_whole
 from edgeflow.demo.contest import Entry, compete, judge
 from edgeflow.demo.fleet import Fleet
 from edgeflow.demo.live import Live
 from edgeflow.demo.pictures import Photograph, read_all
-from edgeflow.demo.show import HAND_OUT, Show
+from edgeflow.demo.setting import DEPLOY_S, answer_whole, export_model, hand_out, start_nodes
+from edgeflow.demo.show import Show
 from edgeflow.demo.tally import Tally, quantile_ms
 from edgeflow.demo.world import CAMERA, CLOUD, EDGES, WAVES, World
-from edgeflow.errors import DeployError
-from edgeflow.graph import Array, Graph
 from edgeflow.io.allocator import keep_freed_memory
 from edgeflow.modelfile import save
-
-DEPLOY_S = 90.0
-"""A deployment is ready within this; weights go over the emulated radio."""
-NODES_S = 40.0
-"""Five nodes are there and one leads within this, or the demo says who is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +77,8 @@ def _with_fleet(
         f"  edgeflow status --broker {fleet.url}"
     )
     with connect(fleet.url, name=CAMERA, config=world.camera(fleet.url)) as flow:
-        start_nodes(flow, fleet, world, show)
-        hand_out(flow, model, tally.graph, show)
+        start_nodes(flow, fleet, WAVES, lambda name: _start(fleet, world, name), show)
+        hand_out(flow, model, tally.graph, EDGES, show)
         started_s = time.monotonic()
         flow.deploy(model, name="pictures", window_frames=options.window, wait_s=DEPLOY_S)
         live = Live(flow, fleet, photographs, tally, show, options.frames, options.window)
@@ -108,69 +100,8 @@ def _with_fleet(
     return figures
 
 
-def hand_out(flow: Flow, model: Path, graph: Graph, show: Show) -> None:
-    """Every edge node fetches the weights once, over the radio, and keeps them on its disk.
-
-    Later plans find them there; without it a thin radio is what one waits for after a death.
-    """
-    start_s = time.monotonic()
-    whole = f"{graph.layers[0].name}..{graph.layers[-1].name}"
-    names = [f"{HAND_OUT}-{edge}" for edge in EDGES]
-    for name, edge in zip(names, EDGES, strict=True):
-        flow.deploy(model, name=name, placement=f"{whole} @{edge}", wait_s=None)
-    for name in names:
-        flow.wait(name, DEPLOY_S)
-        flow.undeploy(name)
-    size_mb = sum(weight.nbytes for weight in graph.weights.values()) / 1e6
-    seconds = time.monotonic() - start_s
-    show.phase(f"{size_mb:.1f} MB of weights are on every edge node, after {seconds:.0f} s")
-
-
-def export_model(size: int) -> Graph:
-    """EfficientNet-Lite0 for pictures of `size` pixels a side, with labels."""
-    from edgeflow.exporter import export
-    from edgeflow.exporter.zoo import efficientnet_lite0
-
-    return export(efficientnet_lite0(size=size), name="efficientnet-lite0")
-
-
-def answer_whole(
-    graph: Graph, photographs: Sequence[Photograph]
-) -> tuple[Mapping[str, Mapping[str, Array]], float]:
-    """(outputs of the undivided network by photograph, its median seconds a picture)."""
-    answers, seconds = {}, []
-    run_whole(graph, photographs[0].inputs, threads=1)
-    for photograph in photographs:
-        start_s = time.perf_counter()
-        answers[photograph.name] = run_whole(graph, photograph.inputs, threads=1)
-        seconds.append(time.perf_counter() - start_s)
-    return answers, statistics.median(seconds)
-
-
-def start_nodes(flow: Flow, fleet: Fleet, world: World, show: Show) -> None:
-    """Every node is ready and one leads. DeployError says who is missing."""
-    wait_for_nodes(flow, fleet, {CAMERA}, leader=False)
-    wanted = {CAMERA}
-    for wave in WAVES:
-        for name in wave:
-            fleet.start_node(name, "cloud" if name == CLOUD else "edge", world.options(name))
-        wanted |= set(wave)
-        wait_for_nodes(flow, fleet, wanted, leader=True)
-        show.phase(f"ready: {', '.join(sorted(wanted))}; {flow.snapshot().leader} leads")
-
-
-def wait_for_nodes(flow: Flow, fleet: Fleet, wanted: set[str], *, leader: bool) -> None:
-    """Until these are ready, and with `leader` somebody leads; DeployError says who is missing."""
-    until_s = time.monotonic() + NODES_S
-    while time.monotonic() < until_s:
-        fleet.check()
-        snapshot = flow.snapshot()
-        ready = {node.name for node in snapshot.nodes if node.state == "ready"}
-        if wanted <= ready and (snapshot.leader or not leader):
-            return
-        time.sleep(0.1)
-    missing = ", ".join(sorted(wanted - ready)) or "a leader"
-    raise DeployError(f"not there within {NODES_S:.0f} s: {missing}")
+def _start(fleet: Fleet, world: World, name: str) -> None:
+    fleet.start_node(name, "cloud" if name == CLOUD else "edge", world.options(name))
 
 
 def print_contest(show: Show, entries: Mapping[str, Entry]) -> None:
@@ -213,6 +144,7 @@ def report(
         "lost": tally.lost,
         "duplicates": tally.duplicates,
         "mismatches": tally.mismatches + sum(entry.mismatches for entry in entries.values()),
+        "inexact": tally.inexact,
         "labels_right": tally.labels_right,
         "labels_judged": tally.judged,
         "leader_before": death.before,

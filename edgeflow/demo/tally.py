@@ -1,5 +1,9 @@
 """What came of each frame, compared with the undivided network.
 
+An answer is right where it differs by no more than rounding (`difference.CLOSE`): all nodes run on
+one machine with one engine and one thread, but a tile may be summed in another order than the whole
+map. Whose bits differ at all are counted beside.
+
 Invariant: a frame counts once as result, error or lost; a second outcome counts as a duplicate.
 """
 
@@ -13,6 +17,7 @@ import numpy as np
 
 from edgeflow.api import InferResult
 from edgeflow.demo.pictures import Photograph, best_label
+from edgeflow.difference import difference
 from edgeflow.graph import Array, Graph
 
 
@@ -38,6 +43,8 @@ class Tally:
     errors: int = 0
     duplicates: int = 0
     mismatches: int = 0
+    inexact: int = 0
+    """Results of which any bit differs, the mismatches among them."""
     judged: int = 0
     """Results of photographs with an undisputed label."""
     labels_right: int = 0
@@ -65,7 +72,9 @@ class Tally:
         self.retried += result.attempts > 1
         self.latencies_s.append(result.latency_s)
         self.plans[result.plan] += 1
-        self.mismatches += not same(result.outputs, self.wholes[photograph.name])
+        whole = self.wholes[photograph.name]
+        self.mismatches += not same(result.outputs, whole)
+        self.inexact += not equal(result.outputs, whole)
         label, confidence = best_label(self.graph, result.output)
         if photograph.right:
             self.judged += 1
@@ -74,7 +83,17 @@ class Tally:
 
 
 def same(outputs: Mapping[str, Array], whole: Mapping[str, Array]) -> bool:
-    """Bit for bit: all nodes run on one machine, with one engine and one thread."""
+    """All outputs are there, and differ by rounding at most."""
+    return outputs.keys() == whole.keys() and all(
+        outputs[name].shape == array.shape
+        and outputs[name].dtype == array.dtype
+        and difference(outputs[name], array).is_close
+        for name, array in whole.items()
+    )
+
+
+def equal(outputs: Mapping[str, Array], whole: Mapping[str, Array]) -> bool:
+    """Bit for bit, as far as numbers tell."""
     return outputs.keys() == whole.keys() and all(
         np.array_equal(outputs[name], array) for name, array in whole.items()
     )

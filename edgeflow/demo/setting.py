@@ -1,0 +1,108 @@
+"""What both acts need before their first frame: a network, its answers undivided, nodes, weights.
+
+model ─▶ whole network here ─▶ nodes, wave by wave ─▶ weights on every edge node
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from edgeflow.api import Flow
+from edgeflow.audit import run as run_whole
+from edgeflow.demo.fleet import Fleet
+from edgeflow.demo.pictures import Photograph
+from edgeflow.demo.show import HAND_OUT, Show
+from edgeflow.errors import DeployError
+from edgeflow.graph import Array, Graph
+
+DEPLOY_S = 90.0
+"""A deployment is ready within this; weights go over the emulated radio."""
+NODES_S = 40.0
+"""All nodes are there and one leads within this, or the demo says who is missing."""
+
+Wholes = Mapping[str, Mapping[str, Array]]
+"""By photograph: the outputs of the undivided network."""
+
+
+def export_model(size: int) -> Graph:
+    """EfficientNet-Lite0 for pictures of `size` pixels a side, with labels."""
+    from edgeflow.exporter import export
+    from edgeflow.exporter.zoo import efficientnet_lite0
+
+    return export(efficientnet_lite0(size=size), name="efficientnet-lite0")
+
+
+def answer_whole(graph: Graph, photographs: Sequence[Photograph]) -> tuple[Wholes, float]:
+    """(outputs of the undivided network by photograph, its median seconds a picture)."""
+    answers, seconds = {}, []
+    run_whole(graph, photographs[0].inputs, threads=1)
+    for photograph in photographs:
+        start_s = time.perf_counter()
+        answers[photograph.name] = run_whole(graph, photograph.inputs, threads=1)
+        seconds.append(time.perf_counter() - start_s)
+    return answers, statistics.median(seconds)
+
+
+def start_nodes(
+    flow: Flow,
+    fleet: Fleet,
+    waves: Sequence[Sequence[str]],
+    start: Callable[[str], None],
+    show: Show,
+) -> None:
+    """Every node is ready and one leads; the next wave starts once the last is ready. DeployError
+    says who is missing."""
+    wanted = {flow.name}
+    wait_for_nodes(flow, fleet, wanted, leader=False)
+    for wave in waves:
+        for name in wave:
+            start(name)
+        wanted |= set(wave)
+        wait_for_nodes(flow, fleet, wanted, leader=True)
+        show.phase(f"ready: {', '.join(sorted(wanted))}; {flow.snapshot().leader} leads")
+
+
+def wait_for_nodes(flow: Flow, fleet: Fleet, wanted: set[str], *, leader: bool) -> None:
+    """Until these are ready, and with `leader` somebody leads; DeployError says who is missing."""
+    until_s = time.monotonic() + NODES_S
+    while time.monotonic() < until_s:
+        fleet.check()
+        snapshot = flow.snapshot()
+        ready = {node.name for node in snapshot.nodes if node.state == "ready"}
+        if wanted <= ready and (snapshot.leader or not leader):
+            return
+        time.sleep(0.1)
+    missing = ", ".join(sorted(wanted - ready)) or "a leader"
+    raise DeployError(f"not there within {NODES_S:.0f} s: {missing}")
+
+
+def hand_out(
+    flow: Flow,
+    model: Path,
+    graph: Graph,
+    edges: Sequence[str],
+    show: Show,
+    then: Callable[[list[str]], None] | None = None,
+) -> None:
+    """Every edge node fetches the weights once and keeps them on its disk; `then` may use the
+    deployments, one an edge node, while they are there.
+
+    Later plans find them there; without it a thin radio is what one waits for after a death.
+    """
+    start_s = time.monotonic()
+    whole = f"{graph.layers[0].name}..{graph.layers[-1].name}"
+    names = [f"{HAND_OUT}-{edge}" for edge in edges]
+    for name, edge in zip(names, edges, strict=True):
+        flow.deploy(model, name=name, placement=f"{whole} @{edge}", wait_s=None)
+    for name in names:
+        flow.wait(name, DEPLOY_S)
+    size_mb = sum(weight.nbytes for weight in graph.weights.values()) / 1e6
+    seconds = time.monotonic() - start_s
+    show.phase(f"{size_mb:.1f} MB of weights are on every edge node, after {seconds:.0f} s")
+    if then is not None:
+        then(names)
+    for name in names:
+        flow.undeploy(name)
