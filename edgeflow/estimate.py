@@ -29,6 +29,10 @@ SPREAD = 4.0
 """Largest over smallest message from which delay and rate can be told apart."""
 RATED_BYTES = 32_768
 """A message from which a rate may be guessed while there is no other size."""
+SMALL_BYTES, LIGHT_BYTES = 4096, 1 << 16
+"""Messages between these tell no rate of a link whose rate is known: what they take varies with how
+busy both nodes are, by more than their bytes take on all but slow links. Halos are such messages;
+smaller ones are mostly probes, of links that are idle."""
 FASTEST_BYTES_PER_S = 1e12
 """What no link reaches: a slope at or below it is noise."""
 
@@ -78,15 +82,17 @@ class LinkEstimate:
 
     def _fit(self, window: Sequence[tuple[int, float]]) -> tuple[float, float]:
         """Delay and seconds of a byte."""
-        sizes = [size for size, _ in window]
-        low, high = min(sizes), max(sizes)
-        if high >= max(SPREAD * low, 1024):
-            byte_s = max(_slope(window, (high - low) / 2), 1 / FASTEST_BYTES_PER_S)
+        rated = [each for each in window if self.bytes_per_s <= 0 or _tells_rate(each[0])]
+        low, high = min(rated, default=(0, 0.0))[0], max(rated, default=(0, 0.0))[0]
+        is_told = high >= LIGHT_BYTES or self.bytes_per_s <= 0
+        if is_told and high >= max(SPREAD * low, 1024):
+            byte_s = max(_slope(rated, (high - low) / 2), 1 / FASTEST_BYTES_PER_S)
             return max(0.0, median(given - size * byte_s for size, given in window)), byte_s
         return self._fit_one_size(window)
 
     def _fit_one_size(self, window: Sequence[tuple[int, float]]) -> tuple[float, float]:
-        """Messages of one size tell one number: the larger part of the time takes the change."""
+        """Messages of one size tell one number: the larger part of the time takes the change; of
+        light ones always the delay."""
         size = median(size for size, _ in window)
         given = median(given for _, given in window)
         if self.bytes_per_s <= 0:
@@ -95,8 +101,8 @@ class LinkEstimate:
             delay_s = min(self.delay_s, given / 2)
             return delay_s, max((given - delay_s) / size, 1 / FASTEST_BYTES_PER_S)
         byte_s = 1 / self.bytes_per_s
-        if size * byte_s < self.delay_s:
-            return max(0.0, given - size * byte_s), byte_s
+        if size * byte_s < self.delay_s or max(size for size, _ in window) < LIGHT_BYTES:
+            return max(0.0, median(took - each * byte_s for each, took in window)), byte_s
         delay_s = min(self.delay_s, given / 2)
         return delay_s, max((given - delay_s) / size, 1 / FASTEST_BYTES_PER_S)
 
@@ -147,6 +153,11 @@ def _judge(off: Sequence[float], limits: Sequence[float]) -> tuple[int, list[int
             return beyond[0], list(range(beyond[0], len(off)))
     trusted = [at for at in range(len(off)) if at not in above and at not in below]
     return 0, trusted or list(range(len(off)))
+
+
+def _tells_rate(nbytes: int) -> bool:
+    """Has it so many bytes that they are most of its time, or next to none?"""
+    return not SMALL_BYTES < nbytes < LIGHT_BYTES
 
 
 def _slope(window: Sequence[tuple[int, float]], apart_bytes: float) -> float:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgeflow.estimate import LIGHT_BYTES
 from edgeflow.events import Transferred
 from edgeflow.messages import Receipt
 
@@ -24,9 +25,9 @@ QUICK_S = 0.005
 """A message that took less leaves no receipt wanted for a while; so little it can falsify."""
 ASK_S = 0.05
 """The while: a link that slows down is noticed after so long."""
-LIGHT_BYTES, LIGHT_S, LIGHT_ASK_S = 1 << 16, 0.05, 0.25
-"""Messages of less than that, where the last one took less than that, are asked about this often:
-what they took is a busy machine's time more than the link's. Halos are such messages."""
+LIGHT_S, LIGHT_ASK_S = 0.05, 0.25
+"""Light messages, where the last one took less than that, are asked about this often: what they
+took is a busy machine's time more than the link's."""
 SMALL_BYTES = 4096
 """So little fits into one flight of packets: such a message's time is delay, there and back."""
 UNASKED = 0

@@ -114,3 +114,26 @@ def test_a_ratio_ignores_one_hiccup_and_follows_a_step_within_three_samples() ->
         found = found.add(3.0)
     assert found.ratio == pytest.approx(3.0)
     assert found.variance == 0.0
+
+
+def test_light_messages_of_a_busy_node_leave_the_rate_as_it_was() -> None:
+    """Halos take as long as both nodes are busy; a slow link would be the wrong conclusion."""
+    link = LinkEstimate()
+    for size, seconds in ((1024, 0.001), (262144, 0.0031), (1024, 0.001), (262144, 0.0031)):
+        link = link.add(size, seconds)
+    before = link.bytes_per_s
+    chance = random.Random(7)
+    for _ in range(WINDOW + 6):
+        link = link.add(chance.choice((9000, 28672, 57344)), 0.009 + 0.004 * chance.random())
+    assert link.bytes_per_s == pytest.approx(before, rel=0.01)
+    assert 0.009 <= link.delay_s <= 0.013
+
+
+def test_heavy_messages_of_one_size_still_tell_a_slower_rate() -> None:
+    link = LinkEstimate()
+    for size, seconds in ((1024, 0.001), (262144, 0.0031), (1024, 0.001), (262144, 0.0031)):
+        link = link.add(size, seconds)
+    for _ in range(5):
+        link = link.add(600_000, 0.5)
+    assert link.seconds(600_000) == pytest.approx(0.5, rel=0.05)
+    assert link.bytes_per_s < 1.4e6

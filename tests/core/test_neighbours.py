@@ -7,7 +7,16 @@ import pytest
 from edgeflow.events import CloseLink, Effect, OpenLink, SendProbe
 from edgeflow.membership import Peer
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Caps, Endpoint, TensorHead, Tier
-from edgeflow.neighbours import LINKS_MAX, PROBE_IDLE_S, PROBE_LOST_S, Neighbours, dials
+from edgeflow.neighbours import (
+    AGAIN_BYTES,
+    AGAIN_S,
+    LINKS_MAX,
+    PROBE_IDLE_S,
+    PROBE_LOST_S,
+    PROBES_BYTES,
+    Neighbours,
+    dials,
+)
 
 HERE, THERE = Endpoint("10.0.0.1", 1, 2), Endpoint("10.0.0.2", 1, 2)
 
@@ -34,8 +43,21 @@ def links() -> Neighbours:
     links.tick(MINE, [peer(caps("cloud-1", CLOUD))], False, 1.0)
     links.on_up("cloud-1", 1, 1.1)
     for _ in range(4):
-        links.on_transferred("cloud-1", 1000, 0.01, 1.2)
+        links.on_transferred("cloud-1", 1000, AGAIN_S, 1.2)
     return links
+
+
+def test_a_quick_link_is_probed_thrice_and_a_slow_one_once() -> None:
+    for seconds, sent in ((AGAIN_S / 2, len(PROBES_BYTES) + len(AGAIN_BYTES)), (AGAIN_S, 4)):
+        links = Neighbours("edge-1")
+        links.tick(MINE, [peer(caps("cloud-1", CLOUD))], False, 1.0)
+        effects, probes = links.on_up("cloud-1", 1, 1.1), 0
+        while effects and probes < 99:
+            (probe,) = effects
+            assert isinstance(probe, SendProbe)
+            probes += 1
+            effects = links.on_transferred("cloud-1", probe.message.size_bytes, seconds, 1.2)
+        assert probes == sent == links.report()["cloud-1"].samples
 
 
 def opened(effects: list[Effect]) -> list[OpenLink]:
