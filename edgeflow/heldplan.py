@@ -42,6 +42,8 @@ class HeldPlan:
     """By tiled segment, as far as asked for: which part of each layer's seconds it should take."""
     measured: dict[int, tuple[float, int]] = field(default_factory=dict)
     """By segment that ran: seconds of the last few runs, and how many there were."""
+    frame_s: tuple[float, float] = (0.0, 0.0)
+    """Of the segments since the last one of a frame: seconds that they took, and should have."""
 
     @property
     def home(self) -> tuple[str, int]:

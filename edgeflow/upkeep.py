@@ -28,7 +28,7 @@ PROGRESS_S = 1.0
 """Bytes that came are told this often: a plan that moves is not given up as stuck."""
 
 LEARN_S_MIN = 0.002
-"""A segment shorter than this tells more of the clock than of the machine."""
+"""Less than this tells more of the clock than of the machine."""
 
 
 class Upkeep:
@@ -94,15 +94,26 @@ class Upkeep:
                 each.predicted.clear()
 
     def learn(self, held: HeldPlan, segment: Segment, graph: Graph, seconds: float) -> None:
-        """Compare a segment's time with what this node's own timings and rates predict."""
+        """Compare a segment's time with what this node's own timings and rates predict.
+
+        Segments whose layers were timed are compared all together, once a frame: a plan of tiles
+        has many short ones and few long ones, and the long ones are what a frame takes.
+        """
         parts = self.parts
         held.on_ran(segment.at, seconds)
-        if parts.caps.rates is None or seconds < LEARN_S_MIN:
+        if parts.caps.rates is None:
             return
         if segment.at not in held.predicted:
             held.predicted[segment.at] = predicted_segment_s(parts, held, segment, graph)
         predicted_s, share = held.predicted[segment.at]
-        if predicted_s > 0:
+        if share >= 1.0:
+            took_s, should_s = held.frame_s
+            seconds, predicted_s = took_s + seconds, should_s + predicted_s
+            is_last = segment.at == held.segments[-1].at
+            held.frame_s = (0.0, 0.0) if is_last else (seconds, predicted_s)
+            if not is_last:
+                return
+        if predicted_s > 0 and seconds >= LEARN_S_MIN:
             known = parts.ratios.get(held.plan.model, RatioEstimate())
             parts.ratios[held.plan.model] = known.add((seconds / predicted_s) ** share)
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from edgeflow.codec import plan_hash
 from edgeflow.duties import DRAIN_S, REPUBLISH_S, RETELL_S
+from edgeflow.estimate import WINDOW
 from edgeflow.events import (
     Asked,
     BlobsChecked,
@@ -279,6 +280,21 @@ def test_a_node_tells_how_long_its_layers_take_when_that_is_news(edge: Node) -> 
     assert edge.core.parts.membership.layers_s("edge-1", MODEL)
     assert said(edge.tick(5.0), LayerTimes) == []
     assert len(said(edge.tick(RETELL_S), LayerTimes)) == 1
+
+
+def test_a_node_with_many_tiles_learns_its_speed_from_whole_frames(edge: Node) -> None:
+    line = "stem @edge-1[0:56] edge-2[56:112] | left..join @edge-2[0:99] edge-1[99:112] | "
+    wanted = plan(line=line + "squeeze..head @cloud-1")
+    edge.hold(wanted, committed=False)
+    parts = edge.core.parts
+    held = parts.holdings.plans[wanted.hash]
+    long, short = held.segments
+    held.predicted |= {long.at: (0.9, 1.0), short.at: (0.1, 1.0)}
+    for _ in range(WINDOW):
+        edge.core.upkeep.learn(held, long, TOY, 0.9)
+        edge.core.upkeep.learn(held, short, TOY, 0.3)
+    assert parts.ratios[MODEL].ratio == pytest.approx(1.2)
+    assert parts.ratios[MODEL].samples == WINDOW
 
 
 def plan_layers(node: Node, wanted: Plan) -> tuple[str, ...]:
