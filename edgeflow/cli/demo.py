@@ -32,7 +32,7 @@ time: each box computes strips of the maps, and they send each other only the ro
 The screen shows whose strip is whose, and what was predicted and measured. In between one box dies
 by kill -9; its frame is tried again, and three boxes go on. --frames is then for each of the runs.
 """
-FRAMES, SHELF_FRAMES = 240, 20
+FRAMES, SHELF_FRAMES, FRAMES_MIN = 240, 12, 8
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     shelf: Annotated[bool, typer.Option("--shelf", help="One box against four, no cloud.")] = False,
     frames: Annotated[
-        int | None, typer.Option(min=8, help="Live frames; with --shelf of each run.")
+        int | None, typer.Option(min=2, help="Live frames, 240; with --shelf a run, 12.")
     ] = None,
     window: Annotated[int, typer.Option(min=1, max=64, help="Frames under way at once.")] = 2,
     contest_frames: Annotated[int, typer.Option(min=2, help="Frames a contestant.")] = 20,
@@ -52,11 +52,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """See HELP."""
-    for package in ("torch", "efficientnet_lite_pytorch", "skimage", "sklearn"):
-        if find_spec(package) is None:
-            raise UsageError(f"{package} is missing; scripts/demo installs what the demo needs")
-    if shelf and stay:
-        raise UsageError("--stay is for the first act: leave out --shelf or --stay")
+    _check(shelf, stay, frames)
     # These end the demo like Ctrl-C: through every `finally`, so that nothing stays behind.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda got, _: sys.exit(128 + got))
@@ -69,6 +65,17 @@ def demo(
         screen.emit_json(figures)
     if figures["errors"] or figures["lost"] or figures["duplicates"] or figures["mismatches"]:
         raise EdgeflowError("not every frame had its one right result; the figures say which")
+
+
+def _check(shelf: bool, stay: bool, frames: int | None) -> None:
+    """UsageError where something is missing, or the options do not go together."""
+    for package in ("torch", "efficientnet_lite_pytorch", "skimage", "sklearn"):
+        if find_spec(package) is None:
+            raise UsageError(f"{package} is missing; scripts/demo installs what the demo needs")
+    if shelf and stay:
+        raise UsageError("--stay is for the first act: leave out --shelf or --stay")
+    if not shelf and frames is not None and frames < FRAMES_MIN:
+        raise UsageError(f"--frames {frames}: the first act needs {FRAMES_MIN} or more")
 
 
 def _first_act(

@@ -47,7 +47,7 @@ class Laps:
         futures = [self.flow.submit(photograph.inputs, deployment=name) for name in deployments]
         self.tally.submitted += len(futures)
         for future in futures:
-            self.tally.count(photograph, future.result(ANSWER_S))
+            self.show.frame(self.tally.count(photograph, future.result(ANSWER_S)))
 
     def settle(self, deployment: str, steady_s: float, s_max: float) -> None:
         """Frames until the plan has stayed for `steady_s`: its first is made of guesses."""

@@ -15,11 +15,12 @@ from edgeflow.messages import DEVICE
 
 CAMERA = "cam-1"
 BOXES = ("edge-1", "edge-2", "edge-3", "edge-4")
-WAVES = (("edge-1",), ("edge-2",), ("edge-3",), ("edge-4",))
-"""One after the other: equal boxes have to measure themselves as equal."""
-PICTURE_S = 1.0
+WAVES = (("edge-1", "edge-2"), ("edge-3", "edge-4"))
+"""Started together: no more than there are cores, since equal boxes have to measure themselves as
+equal."""
+PICTURE_S = 1.6
 """What one box takes for a picture: a small board, and a demo that does not last."""
-FACTORS = (4.0, 40.0)
+FACTORS = (4.0, 60.0)
 """At least: four boxes on two cores leave half of them. At most: what they say to each other is not
 slowed down, and should stay small beside it."""
 LINK_MBPS = 500.0
@@ -59,6 +60,6 @@ class Shelf:
     def describe(self) -> str:
         """For the screen's first lines."""
         return (
-            f"emulated on this one machine: four boxes, each {self.factor:g}× slower than a core of"
-            f" it; {LINK_MBPS:g} Mbit/s a node; no cloud"
+            f"emulated, on this one machine: four boxes, each {self.factor:g}× slower than a core "
+            f"of it; {LINK_MBPS:g} Mbit/s a node; no cloud"
         )

@@ -15,7 +15,7 @@ from edgeflow.demo.shelf import Shelf
 from edgeflow.demo.show import Show
 from edgeflow.demo.tally import Tally
 
-TITLES = ("p50 ms", "p99 ms", "predicted ms", "sooner", "recomputed", "kB a frame", "errors")
+TITLES = ("p50 ms", "p99 ms", "predicted", "sooner", "recomputed", "kB/frame", "errors")
 
 
 def speedups(runs: Mapping[str, Lap]) -> dict[str, float]:
@@ -40,10 +40,11 @@ def verdict(runs: Mapping[str, Lap], killed: str) -> str:
 
 def print_laps(show: Show, runs: Mapping[str, Lap], killed: str) -> None:
     """The table, what each box did, and the verdict."""
-    table = Table(title="the same photographs, one frame at a time", title_justify="left")
+    show.phase("the same photographs, one frame at a time")
+    table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("run", no_wrap=True)
     for title in TITLES:
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     found = speedups(runs)
     for name, lap in runs.items():
         figures = lap.report()

@@ -42,7 +42,7 @@ CONTINUES_S = 20.0
 class ShelfOptions:
     """How much of it."""
 
-    frames: int = 20
+    frames: int = 12
     """A run."""
     size: int = 448
     steady_s: float = STEADY_S
@@ -99,7 +99,6 @@ def _with_fleet(
         laps = Laps(flow, fleet, photographs, tally, show)
         hand_out(flow, model, tally.graph, BOXES, show, laps.know)
         show.title = "edgeflow demo --shelf: one box against four (one machine, emulated)"
-        show.total = 3 * options.frames
         show.open()
         try:
             runs, accident = _runs(options, laps, model)

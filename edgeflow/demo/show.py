@@ -37,6 +37,7 @@ class Show:
     is_live: bool
     title: str = ""
     total: int = 0
+    """Frames that are to come; 0: nobody knows."""
     _live: Live | None = None
     _seen: deque[Seen] = field(default_factory=lambda: deque(maxlen=HISTORY))
     _drawn_s: float = 0.0
@@ -89,10 +90,11 @@ class Show:
                 self.phase(f"  {notice}")
         self._told = len(notices)
         answered = tally.results + tally.errors
+        count = f"{answered} of {self.total}" if self.total else str(answered)
         if answered > self._said:
-            self.phase(f"  {answered} of {self.total}: {_sentence(self._seen[-1])}")
+            self.phase(f"  {count}: {_sentence(self._seen[-1])}")
         elif answered:
-            self.phase(f"  {answered} of {self.total}: frames wait for a plan")
+            self.phase(f"  {count}: frames wait for a plan")
         self._said = answered
 
     def _screen(self, snapshot: Snapshot, notices: Sequence[str], tally: Tally) -> Panel:
@@ -115,7 +117,10 @@ def _sentence(seen: Seen) -> str:
 
 def headline(last: Seen | None, tally: Tally, total: int) -> Text:
     """The latest answer, and the counts of all."""
-    line = Text(f"{tally.results}/{total} frames  ", style="bold")
+    line = Text(
+        (f"{tally.results}/{total} frames  " if total else f"{tally.results} frames  "),
+        style="bold",
+    )
     if last is not None:
         line.append(_sentence(last), style="bold green" if last.result.ok else "bold red")
     line.append(
