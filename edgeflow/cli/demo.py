@@ -33,6 +33,8 @@ The screen shows whose strip is whose, and what was predicted and measured. In b
 by kill -9; its frame is tried again, and three boxes go on. --frames is then for each of the runs.
 """
 FRAMES, SHELF_FRAMES, FRAMES_MIN = 240, 12, 8
+SIZE, SHELF_SIZE = 448, 608
+"""Tiles of larger maps read less of each other; the network knows these pictures at both sizes."""
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +49,10 @@ def demo(
     ] = None,
     window: Annotated[int, typer.Option(min=1, max=64, help="Frames under way at once.")] = 2,
     contest_frames: Annotated[int, typer.Option(min=2, help="Frames a contestant.")] = 20,
-    size: Annotated[int, typer.Option(min=32, help="Pixels a side of the model's input.")] = 448,
+    size: Annotated[
+        int | None,
+        typer.Option(min=32, help="Pixels a side of the model's input, 448; with --shelf 608."),
+    ] = None,
     stay: Annotated[bool, typer.Option("--stay", help="Keep the cluster until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -58,9 +63,10 @@ def demo(
         signal.signal(number, lambda got, _: sys.exit(128 + got))
     console = screen.err() if as_json else screen.out()
     if shelf:
-        figures = _second_act(console, frames or SHELF_FRAMES, size, as_json)
+        figures = _second_act(console, frames or SHELF_FRAMES, size or SHELF_SIZE, as_json)
     else:
-        figures = _first_act(console, frames or FRAMES, window, contest_frames, size, stay, as_json)
+        options = (frames or FRAMES, window, contest_frames, size or SIZE, stay)
+        figures = _first_act(console, options, as_json)
     if as_json:
         screen.emit_json(figures)
     if figures["errors"] or figures["lost"] or figures["duplicates"] or figures["mismatches"]:
@@ -79,20 +85,14 @@ def _check(shelf: bool, stay: bool, frames: int | None) -> None:
 
 
 def _first_act(
-    console: Console,
-    frames: int,
-    window: int,
-    contest_frames: int,
-    size: int,
-    stay: bool,
-    as_json: bool,
+    console: Console, options: tuple[int, int, int, int, bool], as_json: bool
 ) -> dict[str, Any]:
     # Late: no other command has a use for engines and pictures.
     from edgeflow.demo.show import Show
     from edgeflow.demo.story import Options, tell
 
     with Show(console, console.is_terminal and not as_json) as show:
-        figures = tell(Options(frames, window, contest_frames, size, stay), show)
+        figures = tell(Options(*options), show)
     if not as_json:
         screen.say(
             "\nLook further: scripts/demo --stay, then in another terminal\n"

@@ -44,7 +44,7 @@ class ShelfOptions:
 
     frames: int = 12
     """A run."""
-    size: int = 448
+    size: int = 608
     steady_s: float = STEADY_S
 
 

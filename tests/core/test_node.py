@@ -285,7 +285,8 @@ def test_a_node_tells_how_long_its_layers_take_when_that_is_news(edge: Node) -> 
 def test_a_node_with_many_tiles_learns_its_speed_from_whole_frames(edge: Node) -> None:
     line = "stem @edge-1[0:56] edge-2[56:112] | left..join @edge-2[0:99] edge-1[99:112] | "
     wanted = plan(line=line + "squeeze..head @cloud-1")
-    edge.hold(wanted, committed=False)
+    edge.hear(ManifestLoaded(MODEL, TOY))
+    edge.board(preparing=wanted)
     parts = edge.core.parts
     held = parts.holdings.plans[wanted.hash]
     long, short = held.segments
