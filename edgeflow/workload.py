@@ -1,6 +1,7 @@
 """How much work a model is, and how long it takes on a node.
 
     op       seconds = overheads of its class + max(FLOPs / rate of its class, bytes / memory rate)
+             + of a convolution: packing its weights
     layer    seconds = ratio of the node · (what was timed there, else Σ over its ops · correction)
 
 The correction of a layer is what timing showed on other nodes, over what was predicted for them; a
@@ -39,6 +40,10 @@ WINDOW = {"max_pool2d": 4.0, "avg_pool2d": 1.0, "local_response_norm": 1.0}
 WINDOW_SHARE = 1 / 80
 """Their rate as a share of the convolutions', which use whole vector units: torch 2.13 on x86 with
 AVX-512, 1.1 of 83 GFLOP/s. A guess elsewhere; it matters to networks with large pooling layers."""
+PACKINGS = 2.3
+"""Times that memory moves the weights of a convolution before each run: the engine packs them anew
+in its own order. torch 2.13 on x86: 4 of 7 ms for 19 MB of weights on a map of 7 by 7, which is why
+tiles of such maps save next to nothing. A guess elsewhere."""
 DECODE_FLOPS = 80_000.0
 """Operations of `decode` in the time of one overhead: both are up to one thread of the processor,
 whatever its vector units or a GPU can. Pillow 13 on x86: 220 megapixels a second, 80 resized."""
@@ -79,6 +84,8 @@ class Workload:
     """(ops,) index of the op's layer."""
     weights_bytes: NDArray[np.int64]
     """(layers,)"""
+    packed_bytes: Seconds
+    """(ops,) of the weights of convolutions, however small their map."""
 
     @classmethod
     def of(cls, graph: Graph) -> Workload:
@@ -96,6 +103,7 @@ class Workload:
             kind=np.array([CLASSES.index(_class_of(op, graph)) for op, _ in ops], dtype=np.intp),
             layer=np.array([at for _, at in ops], dtype=np.intp),
             weights_bytes=_weights_bytes(graph),
+            packed_bytes=np.array([_packed_bytes(op, graph) for op, _ in ops], dtype=np.float64),
         )
         graph.__dict__["_workload"] = made
         return made
@@ -194,6 +202,7 @@ class Workload:
             self.flops / per_class[self.kind], self.moved_bytes / rates.memory_bytes_per_s
         )
         busy += rates.op_overhead_s * np.array(OVERHEADS)[self.kind]
+        busy += self.packed_bytes * PACKINGS / rates.memory_bytes_per_s
         found: Seconds = np.bincount(self.layer, weights=busy, minlength=count).astype(np.float64)
         return found
 
@@ -210,6 +219,12 @@ def class_rates(rates: Rates) -> Seconds:
             DECODE_FLOPS / max(rates.op_overhead_s, 1e-9),
         ]
     )
+
+
+def _packed_bytes(op: Op, graph: Graph) -> int:
+    if op_class(op, graph) != "conv":
+        return 0
+    return graph.weights[op.weights["weight"]].nbytes
 
 
 def _class_of(op: Op, graph: Graph) -> str:

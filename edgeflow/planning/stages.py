@@ -23,7 +23,7 @@ from edgeflow.exchange import arrivals, finishes, same
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.flow import Floats, Indices
 from edgeflow.planning.strips import Columns, Strips
-from edgeflow.workload import OVERHEADS, class_rates
+from edgeflow.workload import OVERHEADS, PACKINGS, class_rates
 
 NOBODY = -1
 """In place of a node's number, for a strip without rows."""
@@ -124,10 +124,12 @@ class Stages:
         kind, layer = work.kind[block.ops], work.layer[block.ops]
         per_class = np.array([class_rates(r) if r else np.ones(len(OVERHEADS)) for r in rates])
         over = np.array([r.op_overhead_s if r else 0.0 for r in rates])
+        byte_s = np.array([1 / r.memory_bytes_per_s if r else 0.0 for r in rates])
         return _Work(
             flop_s=(work.flops[block.ops] / per_class[:, kind]).T,
-            byte_s=np.array([1 / r.memory_bytes_per_s if r else 0.0 for r in rates]),
-            fixed_s=(np.array(OVERHEADS)[kind] * over[:, None]).T,
+            byte_s=byte_s,
+            fixed_s=(np.array(OVERHEADS)[kind] * over[:, None]).T
+            + PACKINGS * work.packed_bytes[block.ops][:, None] * byte_s,
             scale=self._scale[:, layer].T,
             barred=np.asarray(np.isinf(self.layers_s[:, layer]).any(axis=1)),
         )
