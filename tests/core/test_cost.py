@@ -10,6 +10,7 @@ import pytest
 from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost, Workload
 from edgeflow.graph import Attribute, Contract, Graph, Op, Weight
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates
+from edgeflow.workload import PACKINGS
 
 RATES = Rates(
     conv_flops_per_s=1e9,
@@ -62,7 +63,7 @@ def home(**nodes: NodeCost) -> Cluster:
 
 def test_a_layer_costs_overhead_and_roofline_of_each_of_its_ops() -> None:
     costs = CostModel(net(), home())
-    conv_s = 0.008 + (4 + 4000 + 4000) / 1e6
+    conv_s = 0.008 + (4 + 4000 + 4000) / 1e6 + PACKINGS * 4000 / 1e6
     act_s = 0.001 + 8000 / 1e6
     assert costs.layer_s("conv", "cam") == pytest.approx(conv_s + act_s)
     assert costs.layer_s("fc", "cam") == pytest.approx(0.003 + (4000 + 40 + 40000) / 1e6)
