@@ -55,7 +55,7 @@ ROOMS = {
     "engines": Room(
         3,
         False,
-        "modelfile exporter executors audit picture encoded tilecheck trials integers difference",
+        "modelfile exporter executors audit picture encoded",
     ),
     "io": Room(4, False, "io"),
     "faces": Room(5, False, "__init__ __main__ service flow driver result api cli demo bench lab"),

@@ -67,8 +67,6 @@ def main() -> int:
     if options.inside:
         inside(options, parts[0])
         return 0
-    from edgeflow.bench.shelf.feature import export_features
-
     with tempfile.TemporaryDirectory(prefix="edgeflow-tiles-") as folder:
         models = [export_features(name, Path(folder)) for name in options.networks.split(",")]
         tables = {part: MEASURE[part](Path(folder), models) for part in parts}
@@ -77,6 +75,16 @@ def main() -> int:
     else:
         sys.stdout.write("\n\n".join([machine(), *(text(*each) for each in tables.items())]) + "\n")
     return int(any(row.get("is_short") for rows in tables.values() for row in rows))
+
+
+def export_features(name: str, folder: Path) -> Path:
+    """The model file of a network's convolutional part."""
+    from edgeflow.exporter import export, zoo
+
+    note(f"exporting the feature part of {name} …")
+    path = folder / f"{name}.safetensors"
+    modelfile.save(export(zoo.feature_part(name), name=f"{name}-features"), path)
+    return path
 
 
 def shelf(cores: Mapping[str, float], mbps: float) -> labfile.LabFile:

@@ -9,12 +9,12 @@ from typing import Any
 from rich.table import Table
 
 from edgeflow import ops
+from edgeflow.audit.trials import halo, largest, shared_out, size_of
 from edgeflow.graph import Graph, Layer
 from edgeflow.tiles.grid import even
 from edgeflow.tiles.region import regions
 from edgeflow.tiles.rules import why_not
 from edgeflow.tiles.stretch import Stretch, stretches
-from edgeflow.trials import halo, largest, shared_out, size_of
 
 _NAMES_MAX = 3
 """Tensors that one line of the table names."""

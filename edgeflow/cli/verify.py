@@ -11,12 +11,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from edgeflow import audit, modelfile, tilecheck
+from edgeflow import audit, modelfile
+from edgeflow.audit import tilecheck
+from edgeflow.audit.trials import LONGER
 from edgeflow.cli import screen
 from edgeflow.cli.show import TABLE_WIDTH, Model
 from edgeflow.errors import ModelError, UsageError
 from edgeflow.graph import Graph
-from edgeflow.trials import LONGER
 
 VERIFY_HELP = """Split a model in this process, and compare with the whole.
 

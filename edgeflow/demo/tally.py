@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgeflow.api import InferResult
+from edgeflow.audit.difference import difference
 from edgeflow.demo.pictures import Photograph, best_label
-from edgeflow.difference import difference
 from edgeflow.graph import Array, Graph
 
 

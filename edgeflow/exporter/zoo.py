@@ -156,6 +156,14 @@ def pytorchcv(
     return _with_card(module, size, 0.875, ())
 
 
+def feature_part(architecture: str = "vgg16", size: int = 224) -> nn.Module:
+    """An architecture of pytorchcv up to its last map, which is not averaged over; takes floats."""
+    features = pytorchcv(architecture, size=size, uint8=False).features
+    assert isinstance(features, nn.Module)
+    blocks = [block for title, block in features.named_children() if title != "final_pool"]
+    return _bare(nn.Sequential(*blocks), size)
+
+
 def settle(net: nn.Module, batch: Tensor) -> None:
     """One forward pass sets the statistics of all batch norms, so that numbers stay of size 1."""
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -42,8 +42,8 @@ from edgeflow.io import engine
 from edgeflow.io.engine import Engine
 from edgeflow.io.store import Store
 from edgeflow.messages import DEVICE
-from edgeflow.parcel import parcel
 from edgeflow.ops import PIXELS_A_BYTE
+from edgeflow.parcel import parcel
 
 RECIPE = {"input": "image", "height": 40, "width": 56, "crop": 0.875}
 

@@ -14,15 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its common name
 
-from edgeflow import integers, modelfile, tilecheck
+from edgeflow import modelfile
+from edgeflow.audit import integers, tilecheck
+from edgeflow.audit.tilecheck import GridReport, Report, Subject
+from edgeflow.audit.trials import LONGER, parse_grids, sections
 from edgeflow.cli.main import main
 from edgeflow.errors import EdgeflowError, ModelError, UsageError
 from edgeflow.executors import build
 from edgeflow.exporter import export, zoo
 from edgeflow.graph import Array, Graph, Op
 from edgeflow.messages import Rect
-from edgeflow.tilecheck import GridReport, Report, Subject
-from edgeflow.trials import LONGER, parse_grids, sections
 
 GRIDS = "2x1,2x2,uneven"
 

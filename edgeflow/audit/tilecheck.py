@@ -2,8 +2,8 @@
 
     whole run ─▶ entering tensors ─▶ [slice ─▶ tile] [slice ─▶ tile] … ─▶ stitch ─▶ the same map?
 
-With integers (`edgeflow.integers`) every bit must be equal; with the model's own weights, what the
-rounding of an engine may do is let through, and no more.
+With integers (`edgeflow.audit.integers`) every bit must be equal; with the model's own weights,
+what the rounding of an engine may do is let through, and no more.
 
 Invariant: what is compared was stitched from tiles that hold each element of it exactly once.
 """
@@ -15,17 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeflow import audit, integers, ops
-from edgeflow.difference import CLOSE, difference
-from edgeflow.errors import EdgeflowError, ModelError
-from edgeflow.executors import build
-from edgeflow.graph import Array, Graph
-from edgeflow.messages import Rect
-from edgeflow.tiles.cutout import Cutout, cut_out
-from edgeflow.tiles.rect import uncovered, whole
-from edgeflow.tiles.region import TileError
-from edgeflow.tiles.stretch import stretches
-from edgeflow.trials import (
+from edgeflow import audit, ops
+from edgeflow.audit import integers
+from edgeflow.audit.difference import CLOSE, difference
+from edgeflow.audit.trials import (
     LONGER,
     Layout,
     Section,
@@ -35,6 +28,14 @@ from edgeflow.trials import (
     sections,
     shared_out,
 )
+from edgeflow.errors import EdgeflowError, ModelError
+from edgeflow.executors import build
+from edgeflow.graph import Array, Graph
+from edgeflow.messages import Rect
+from edgeflow.tiles.cutout import Cutout, cut_out
+from edgeflow.tiles.rect import uncovered, whole
+from edgeflow.tiles.region import TileError
+from edgeflow.tiles.stretch import stretches
 
 FAILURES_MAX = 100
 """How many are told; all are counted."""
