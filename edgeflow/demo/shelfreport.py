@@ -94,7 +94,7 @@ def report(
         "labels_judged": tally.judged,
         "retried": tally.retried,
         "runs": {name: lap.report() for name, lap in runs.items()},
-        "speedup": speedups(runs),
+        "speedup": {name: round(times, 3) for name, times in speedups(runs).items()},
         "killed": killed,
         "killed_frame_ms": round(frame.latency_s * 1e3, 1) if frame else None,
         "killed_frame_attempts": frame.attempts if frame else None,
