@@ -21,7 +21,7 @@ TITLES = ("p50 ms", "p99 ms", "predicted", "sooner", "recomputed", "kB/frame", "
 def speedups(runs: Mapping[str, Lap]) -> dict[str, float]:
     """How many times sooner than the first run each answers, by medians; 0 where one has none."""
     first = next(iter(runs.values())).p50_ms
-    return {name: round(first / lap.p50_ms, 2) if lap.p50_ms else 0.0 for name, lap in runs.items()}
+    return {name: first / lap.p50_ms if lap.p50_ms else 0.0 for name, lap in runs.items()}
 
 
 def verdict(runs: Mapping[str, Lap], killed: str) -> str:
