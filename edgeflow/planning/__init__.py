@@ -12,7 +12,13 @@ in which data only rises through the tiers; the first node may stand anywhere. A
 something else instead, or for constraints to be kept (`goal`, `attain`).
 
 Where a tier has several nodes, `mincut` may tile layers over them so that one frame is answered
-sooner (`together`, `tiled`); `tilebound` says what no such plan goes below.
+sooner: that is the room `tiling`. Of the other files
+
+    proposal, reason, refuse, unmet    the answer and its why; or what is in the way, and the cure
+    candidates, wiring, standing       the question as arrays; the running plan beside a new one
+    flow, narrow, skip, waists, pairs  cuts of graphs, what they leave out, plans at single tensors
+    pursue, dual, limits               goals other than latency, and constraints
+    siblings, tariff, local            HPA's layers and bill, and its plan kept up to date
 
 Invariant: pure. The same question has the same answer, on every machine.
 """
@@ -27,15 +33,15 @@ from edgeflow.graph import Graph
 from edgeflow.placement import Layout, Placement
 from edgeflow.planning.attain import quickest
 from edgeflow.planning.brute import place_brute
-from edgeflow.planning.byhand import check_layout, has_tiles, placed_whole
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.goal import OBJECTIVES, Goal, restricted
 from edgeflow.planning.proposal import PlanningError, Proposal
 from edgeflow.planning.pursue import pursue
 from edgeflow.planning.refuse import check, why_impossible
 from edgeflow.planning.rivals import RIVALS, place_rival
-from edgeflow.planning.tilebound import bound_of_tiles
-from edgeflow.planning.together import consider, may_tile
+from edgeflow.planning.tiling.bound import bound_of_tiles
+from edgeflow.planning.tiling.byhand import check_layout, has_tiles, placed_whole
+from edgeflow.planning.tiling.together import consider, may_tile
 from edgeflow.planning.unmet import check_private, check_sound, why_unmet
 from edgeflow.planning.whole import TIERS, place_whole
 

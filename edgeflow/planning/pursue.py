@@ -11,7 +11,6 @@ import math
 
 from edgeflow.placement import Layout, tile_maps
 from edgeflow.planning.attain import attain, latency_limit_s, quickest
-from edgeflow.planning.byhand import placed_whole
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.goal import UNITS, Goal, Scale, is_within
 from edgeflow.planning.mincut import PROOF
@@ -23,6 +22,7 @@ from edgeflow.planning.reason import (
     explain_goal_proof,
     explain_proof,
 )
+from edgeflow.planning.tiling.byhand import placed_whole
 from edgeflow.planning.unmet import check_latency, why_too_slow
 
 FREE = ("mincut", "brute")

@@ -16,13 +16,13 @@ from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates, Rect, Spec
 from edgeflow.placement import TileMap, format_placement, nodes_of, parse_placement, tile_maps
 from edgeflow.planning import Goal, PlanningError, Proposal, propose
 from edgeflow.planning.candidates import Problem
-from edgeflow.planning.polish import polish
-from edgeflow.planning.sharings import crews, sharings
-from edgeflow.planning.stages import Stages
 from edgeflow.planning.standing import standing
-from edgeflow.planning.strips import Strips
-from edgeflow.planning.tilebound import bound_of_tiles, needed
-from edgeflow.planning.tiled import Programme, Step
+from edgeflow.planning.tiling.bound import bound_of_tiles, needed
+from edgeflow.planning.tiling.polish import polish
+from edgeflow.planning.tiling.search import Programme, Step
+from edgeflow.planning.tiling.sharings import crews, sharings
+from edgeflow.planning.tiling.stages import Stages
+from edgeflow.planning.tiling.strips import Strips
 from edgeflow.survey import SEARCH_S, ask, is_worth_a_search
 from edgeflow.tiles.region import regions
 

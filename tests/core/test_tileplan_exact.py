@@ -17,12 +17,12 @@ from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates
 from edgeflow.placement import format_placement, parse_placement
 from edgeflow.planning import propose
 from edgeflow.planning.candidates import Problem
-from edgeflow.planning.sharings import crews, sharings
-from edgeflow.planning.stages import Stages
-from edgeflow.planning.tilebound import bound_of_tiles
-from edgeflow.planning.tilebrute import all_layouts, best_layout
-from edgeflow.planning.tiled import Programme
-from edgeflow.planning.together import best_tiled, may_tile
+from edgeflow.planning.tiling.bound import bound_of_tiles
+from edgeflow.planning.tiling.brute import all_layouts, best_layout
+from edgeflow.planning.tiling.search import Programme
+from edgeflow.planning.tiling.sharings import crews, sharings
+from edgeflow.planning.tiling.stages import Stages
+from edgeflow.planning.tiling.together import best_tiled, may_tile
 
 GRAPHS = int(os.environ.get("EDGEFLOW_GRAPHS", "40"))
 BLOCKS = 2 if GRAPHS <= 40 else 3

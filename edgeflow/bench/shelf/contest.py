@@ -24,7 +24,7 @@ from edgeflow.graph import Array, Graph
 from edgeflow.placement import Layout, TileMap, format_placement, parse_placement, tile_maps
 from edgeflow.planning import propose
 from edgeflow.planning.candidates import Problem
-from edgeflow.planning.together import best_tiled
+from edgeflow.planning.tiling.together import best_tiled
 from edgeflow.survey import survey
 from edgeflow.tiles.grid import even
 from edgeflow.tiles.rect import whole
@@ -92,7 +92,7 @@ class Arena:
         return CostModel(self.graph, known(self.flow, self.source, digest))
 
     def planned(self, nodes: Sequence[str], *, tiled: bool = False) -> Layout:
-        """The best plan on these nodes; with `tiled` the best one that has tiles."""
+        """The best plan on these nodes; with `search` the best one that has tiles."""
         costs = self.costs()
         if tiled:
             found = best_tiled(Problem(costs, {}, frozenset(nodes)), float("inf"))

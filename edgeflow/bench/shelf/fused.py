@@ -16,7 +16,7 @@ from edgeflow.messages import DEVICE, EDGE, Rates
 from edgeflow.placement import Layout, TileMap, format_placement, tile_maps
 from edgeflow.planning import propose
 from edgeflow.planning.candidates import Problem
-from edgeflow.planning.together import best_tiled
+from edgeflow.planning.tiling.together import best_tiled
 from edgeflow.tiles.grid import even
 from edgeflow.tiles.rect import whole
 from edgeflow.tiles.stretch import stretches

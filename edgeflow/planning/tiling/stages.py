@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from edgeflow.exchange import arrivals, finishes, same
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.flow import Floats, Indices
-from edgeflow.planning.strips import Columns, Strips
+from edgeflow.planning.tiling.strips import Columns, Strips
 from edgeflow.workload import OVERHEADS, PACKINGS, class_rates
 
 NOBODY = -1

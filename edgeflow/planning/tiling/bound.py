@@ -28,7 +28,7 @@ from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost, Seconds
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.flow import Floats
 from edgeflow.planning.mincut import place_mincut
-from edgeflow.planning.strips import Block, Strips
+from edgeflow.planning.tiling.strips import Block, Strips
 
 LEANINGS = (0.0, 0.3, 0.7, 0.99)
 """Each θ. One is near enough where computing or transfers are nearly all; each takes 3 ms."""

@@ -1,6 +1,6 @@
 """The best plan in which several nodes of a tier work on one map together.
 
-    workers, sharings ─▶ search (`tiled`) ─▶ boundaries (`polish`) ─▶ a layout, priced as any other
+    workers, sharings ─▶ search (`search`) ─▶ boundaries (`polish`) ─▶ a layout, priced as any other
 
 It is looked for where a tier has several nodes that compute and layers that can be tiled, and where
 the bound leaves room for what tiles must gain. Each tile is another machine that may fail, so that
@@ -19,12 +19,12 @@ from edgeflow.messages import Rect
 from edgeflow.placement import Layout, Placement, TileMap, tile_maps
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.goal import ROUNDING, is_within
-from edgeflow.planning.polish import polish
-from edgeflow.planning.sharings import crews, sharings
-from edgeflow.planning.stages import Stages
-from edgeflow.planning.strips import Strips
-from edgeflow.planning.tilebound import bound_of_tiles
-from edgeflow.planning.tiled import Programme, Step
+from edgeflow.planning.tiling.bound import bound_of_tiles
+from edgeflow.planning.tiling.polish import polish
+from edgeflow.planning.tiling.search import Programme, Step
+from edgeflow.planning.tiling.sharings import crews, sharings
+from edgeflow.planning.tiling.stages import Stages
+from edgeflow.planning.tiling.strips import Strips
 
 TILING_GAIN_MIN = 0.05
 """Share of the untiled plan's seconds that tiles must save: below, one machine is better."""

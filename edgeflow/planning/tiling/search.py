@@ -10,7 +10,7 @@ on the states at its ends alone, so that the best way to each state is all that 
 only rises through the tiers; the first node may stand anywhere; a gather may stay in the tier.
 
 On small maps all sharings are states and the programme is exact: it equals trying every layout
-whose nodes and tiles change at waists (`tilebrute`). On large ones it knows a handful of shares,
+whose nodes and tiles change at waists (`brute`). On large ones it knows a handful of shares,
 and the boundaries of what it finds are moved afterwards (`polish`). Whether a node's memory holds
 all its runs is known when the layout is priced (`together`).
 
@@ -26,8 +26,8 @@ import numpy as np
 
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.flow import Floats
-from edgeflow.planning.sharings import Strip
-from edgeflow.planning.stages import Runs, Sharing, Stages
+from edgeflow.planning.tiling.sharings import Strip
+from edgeflow.planning.tiling.stages import Runs, Sharing, Stages
 from edgeflow.planning.waists import crossing_bytes
 from edgeflow.planning.wiring import Wiring
 

@@ -19,9 +19,9 @@ from dataclasses import replace
 import numpy as np
 
 from edgeflow.planning.flow import Floats, Indices
-from edgeflow.planning.sharings import Strip
-from edgeflow.planning.stages import NOBODY, Sharing, Stages
-from edgeflow.planning.tiled import Step
+from edgeflow.planning.tiling.search import Step
+from edgeflow.planning.tiling.sharings import Strip
+from edgeflow.planning.tiling.stages import NOBODY, Sharing, Stages
 
 ROUNDS_MAX = 4
 """Rounds over all boundaries; most plans stand still after two."""

@@ -21,7 +21,7 @@ import numpy as np
 
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.flow import Floats
-from edgeflow.planning.stages import NOBODY, Sharing, Stages
+from edgeflow.planning.tiling.stages import NOBODY, Sharing, Stages
 from edgeflow.tiles.grid import bounds
 
 WORKERS_MAX = 8

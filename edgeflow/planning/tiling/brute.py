@@ -1,4 +1,4 @@
-"""Every layout with tiles there is, one after the other: the judge of `tiled` on small maps.
+"""Every layout with tiles there is, one after the other: the judge of `search` on small maps.
 
     at a waist    a run on one node │ a run in strips: of workers in any order, or one worker's own
 
@@ -17,8 +17,8 @@ from edgeflow.messages import Rect
 from edgeflow.placement import Layout, TileMap
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.proposal import PlanningError
-from edgeflow.planning.sharings import STRIPS_ALONE_MAX
-from edgeflow.planning.strips import Strips
+from edgeflow.planning.tiling.sharings import STRIPS_ALONE_MAX
+from edgeflow.planning.tiling.strips import Strips
 
 LAYOUTS_MAX = 50_000
 """Half a minute. Layouts grow exponentially with waists, rows and workers."""
