@@ -33,6 +33,9 @@ SMALL_BYTES, LIGHT_BYTES = 4096, 1 << 16
 """Messages between these tell no rate of a link whose rate is known: what they take varies with how
 busy both nodes are, by more than their bytes take on all but slow links. Halos are such messages;
 smaller ones are mostly probes, of links that are idle."""
+BYTES_SHARE = 0.5
+"""Of the quickest large message's time, what its bytes count for where sizes tell nothing. Less
+lets one crowded start of a fleet pass for a link on which whole maps are free."""
 FASTEST_BYTES_PER_S = 1e12
 """What no link reaches: a slope at or below it is noise."""
 
@@ -86,7 +89,11 @@ class LinkEstimate:
         low, high = min(rated, default=(0, 0.0))[0], max(rated, default=(0, 0.0))[0]
         is_told = high >= LIGHT_BYTES or self.bytes_per_s <= 0
         if is_told and high >= max(SPREAD * low, 1024):
-            byte_s = max(_slope(rated, (high - low) / 2), 1 / FASTEST_BYTES_PER_S)
+            byte_s = _slope(rated, (high - low) / 2)
+            if byte_s <= 1 / FASTEST_BYTES_PER_S:
+                # Small ones took as long: others were in their way, or the link is quick indeed.
+                quickest = min(given / size for size, given in rated if size > high / 2)
+                byte_s = max(BYTES_SHARE * quickest, 1 / FASTEST_BYTES_PER_S)
             return max(0.0, median(given - size * byte_s for size, given in window)), byte_s
         return self._fit_one_size(window)
 

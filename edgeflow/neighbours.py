@@ -22,9 +22,9 @@ from edgeflow.messages import Caps, Endpoint, LinkReport, ProbeData, TensorHead
 PROBES_BYTES = (1 << 10, 64 << 10, 1 << 10, 256 << 10)
 """Sent one by one over a new link: sizes apart tell delay from rate, and the largest is long beside
 what a busy machine adds; 256 kB at 8 Mbit/s take 0.26 s."""
-AGAIN_BYTES, AGAIN_S = (1 << 10, 256 << 10, 1 << 10, 256 << 10, 1 << 10, 256 << 10), 0.1
-"""Sent as well where the largest took less than that: on a link so quick a busy node's hiccup looks
-like a slow link, and tiles are planned by who is how well linked."""
+AGAIN_BYTES, AGAIN_S = (1 << 10, 256 << 10, 1 << 10, 256 << 10, 1 << 10, 256 << 10), 0.5
+"""Sent as well where the largest took less than that: a busy node's hiccup looks like a slow link,
+and tiles are planned by who is how well linked. Slower links are spared a megabyte."""
 PROBE_IDLE_S = 10.0
 """An idle link is probed once in so long: 64 kB in 10 s are 52 kbit/s."""
 PROBE_LOST_S = 10.0

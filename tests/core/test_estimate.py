@@ -137,3 +137,11 @@ def test_heavy_messages_of_one_size_still_tell_a_slower_rate() -> None:
         link = link.add(600_000, 0.5)
     assert link.seconds(600_000) == pytest.approx(0.5, rel=0.05)
     assert link.bytes_per_s < 1.4e6
+
+
+def test_small_messages_in_a_crowd_do_not_make_a_link_infinitely_fast() -> None:
+    link = LinkEstimate()
+    for size, seconds in ((1024, 0.3), (262144, 0.12), (1024, 0.25), (262144, 0.11)) * 3:
+        link = link.add(size, seconds)
+    assert link.samples == 12
+    assert link.bytes_per_s <= 2.1 * 262144 / 0.11
