@@ -23,6 +23,7 @@ from edgeflow.planning.tiling.search import Programme, Step
 from edgeflow.planning.tiling.sharings import crews, sharings
 from edgeflow.planning.tiling.stages import Stages
 from edgeflow.planning.tiling.strips import Strips
+from edgeflow.sim.toy import TOY
 from edgeflow.survey import SEARCH_S, ask, is_worth_a_search
 from edgeflow.tiles.region import regions
 
@@ -209,6 +210,19 @@ def test_rows_follow_links_too() -> None:
         for node, rect in each.tiles
     }
     assert rows["e1"] > rows["e2"] > 0
+
+
+def test_workers_without_a_way_back_still_share_rows() -> None:
+    """Links come up one after the other; results may go by way of the cloud until then."""
+    full = shelf(4, cloud=0.01)
+    back = {(f"e{at}", "cam") for at in range(1, 5)}
+    links = {pair: link for pair, link in full.links.items() if pair not in back}
+    costs = CostModel(TOY, Cluster(full.nodes, links, "cam"))
+    problem = Problem(costs, {}, frozenset(full.nodes))
+    stages = Stages(problem)
+    goals, is_exact = sharings(stages, crews(problem, stages))
+    assert not is_exact
+    assert max(len(set(nodes) - {-1}) for goal in goals for nodes in goal.nodes.tolist()) == 4
 
 
 def test_a_thin_link_keeps_one_node() -> None:

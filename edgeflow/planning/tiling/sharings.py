@@ -143,7 +143,8 @@ def _shares(stages: Stages, team: Sequence[int]) -> Iterator[tuple[list[int], li
         ways_s = [stages.problem.undivided_s(stages.names[node]) for node in nodes]
         for seconds in (computing_s[nodes], np.array(ways_s)):
             speed = 1 / np.maximum(seconds, 1e-9)
-            if all(_differ(speed, other) for other in known):
+            # None has a way there and back: links may come up one after the other.
+            if speed.sum() > 0 and all(_differ(speed, other) for other in known):
                 known.append(speed)
         for speed in known:
             yield nodes, [float(each) for each in speed]
