@@ -212,11 +212,11 @@ def test_rows_follow_links_too() -> None:
     assert rows["e1"] > rows["e2"] > 0
 
 
-def test_workers_without_a_way_back_still_share_rows() -> None:
-    """Links come up one after the other; results may go by way of the cloud until then."""
+def test_workers_that_the_source_does_not_reach_still_share_rows() -> None:
+    """Links come up one after the other; frames may come by way of another node until then."""
     full = shelf(4, cloud=0.01)
-    back = {(f"e{at}", "cam") for at in range(1, 5)}
-    links = {pair: link for pair, link in full.links.items() if pair not in back}
+    there = {("cam", f"e{at}") for at in range(1, 5)}
+    links = {pair: link for pair, link in full.links.items() if pair not in there}
     costs = CostModel(TOY, Cluster(full.nodes, links, "cam"))
     problem = Problem(costs, {}, frozenset(full.nodes))
     stages = Stages(problem)
