@@ -491,7 +491,8 @@ def test_every_worker_of_a_tiled_plan_takes_part_and_must_be_ready() -> None:
     leader.say("cam-1", (plan, "ready"))
     leader.say("edge-1", (plan, "ready"))
     leader.tick()
-    assert leader.board.committed is None
+    early = leader.board
+    assert early.committed is None
     leader.say("edge-2", (plan, "ready"))
     leader.tick()
     assert leader.board.committed == plan

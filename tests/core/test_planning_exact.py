@@ -171,14 +171,15 @@ def check(case: Case) -> Proposal | None:
 def check_rules(case: Case, found: Proposal) -> None:
     """Data only rises, one node a tier computes, pins hold, the line reads back."""
     nodes, graph = case.costs.cluster.nodes, case.graph
-    rank = {name: nodes[node].tier.rank for name, node in found.placement.items()}
+    placement = {name: str(node) for name, node in found.placement.items()}
+    rank = {name: nodes[node].tier.rank for name, node in placement.items()}
     assert all(
         rank[graph.producer[name]] <= rank[layer.name]
         for layer in graph.layers
         for name in layer.inputs
         if name in graph.producer
     )
-    used = set(found.placement.values())
+    used = set(placement.values())
     assert len({nodes[node].tier.rank for node in used}) == len(used)
     assert all(found.placement[name] == node for name, node in case.pinned.items())
     assert parse_placement(graph, format_placement(graph, found.placement)) == found.placement

@@ -11,7 +11,7 @@ import pytest
 from edgeflow.beside import neighbours
 from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost
 from edgeflow.exchange import arrivals, finishes, same
-from edgeflow.graph import Contract, Graph, Op, Weight
+from edgeflow.graph import Attribute, Contract, Graph, Op, Weight
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates, Rect, Spec
 from edgeflow.placement import TileMap, format_placement, nodes_of, parse_placement, tile_maps
 from edgeflow.planning import Goal, PlanningError, Proposal, propose
@@ -361,7 +361,12 @@ def pointwise() -> Graph:
 
 def pooled() -> Graph:
     """A pool that overhangs its map at both ends: the last window begins at an earlier row."""
-    attrs = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1), "dilation": (1, 1)}
+    attrs: dict[str, Attribute] = {
+        "kernel": (3, 3),
+        "stride": (2, 2),
+        "padding": (1, 1),
+        "dilation": (1, 1),
+    }
     attrs |= {"ceil_mode": False}
     ops = (conv("c0", "x", 11), Op("p", "max_pool2d", ("c0",), {}, attrs, fmap("p", 6)))
     weights = {"w": Weight("w", "float32", (1, 1, 3, 3), "0" * 64)}
