@@ -9,18 +9,19 @@ Invariant: a view of a layout says of each tile what the price of the layout was
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 from msgspec.structs import replace
 
 from edgeflow.cost import Cluster, CostModel
+from edgeflow.crew import TileTerms
 from edgeflow.errors import EdgeflowError
 from edgeflow.graph import Graph
 from edgeflow.messages import Rect, TileMapView, TileView
 from edgeflow.placement import Layout, TileMap, nodes_of, parse_placement, tile_maps
-from edgeflow.split import Segment, Split, patch_bytes, split
+from edgeflow.split import Segment, Split, split
 from edgeflow.tiles.rect import area, hull, whole
 
 LINE_BYTES = 12_000
@@ -106,10 +107,15 @@ def tile_views(costs: CostModel, layout: Layout) -> tuple[TileMapView, ...]:
     if not maps:
         return ()
     parts = split(costs.graph, layout, costs.cluster.source)
-    return tuple(_view(costs, parts, each) for each in maps)
+    terms = {(each.layers, each.node, each.rect): each for each in costs.evaluate(layout).tiles}
+    return tuple(_view(costs, parts, terms, each) for each in maps)
 
 
-def _view(costs: CostModel, parts: Split, tiles: TileMap) -> TileMapView:
+Priced = Mapping[tuple[tuple[str, ...], str, Rect], TileTerms]
+"""By layers, node and rectangle."""
+
+
+def _view(costs: CostModel, parts: Split, terms: Priced, tiles: TileMap) -> TileMapView:
     graph = costs.graph
     entering, (output,) = graph.boundary(tiles.layers)
     makes, reads = whole(graph.tensors[output]), whole(graph.tensors[entering[0]])
@@ -125,12 +131,12 @@ def _view(costs: CostModel, parts: Split, tiles: TileMap) -> TileMapView:
         makes=makes,
         reads=reads,
         flops=flops,
-        tiles=tuple(_tile(costs, parts, each, reads, flops, area(makes)) for each in mine),
+        tiles=tuple(_tile(costs, terms, each, reads, flops, area(makes)) for each in mine),
     )
 
 
 def _tile(
-    costs: CostModel, parts: Split, segment: Segment, reads: Rect, flops: float, elements: int
+    costs: CostModel, terms: Priced, segment: Segment, reads: Rect, flops: float, elements: int
 ) -> TileView:
     assert segment.tile is not None
     entering = costs.graph.boundary(segment.layers)[0][0]
@@ -138,25 +144,14 @@ def _tile(
     needed = needs[0] if needs else reads
     for each in needs[1:]:
         needed = hull(needed, each)
-    seconds, done_flops = costs.tile_work(segment.node, segment.layers, segment.tile)
+    priced = terms[segment.layers, segment.node, segment.tile]
+    _, done_flops = costs.tile_work(segment.node, segment.layers, segment.tile)
     return TileView(
         node=segment.node,
         segment=segment.at,
         makes=segment.tile,
         reads=needed,
-        predicted_s=seconds,
+        predicted_s=priced.compute_s,
         recomputed_flops=done_flops - flops * area(segment.tile) / elements,
-        in_bytes=_in_bytes(costs, parts, segment),
-    )
-
-
-def _in_bytes(costs: CostModel, parts: Split, segment: Segment) -> int:
-    """What comes from other nodes, the source included."""
-    sent = [(parts.source, parts.entry.get(segment.at, ()))]
-    sent += [(each.node, each.sends.get(segment.at, ())) for each in parts.segments]
-    return sum(
-        patch_bytes(costs.graph, patch)
-        for node, patches in sent
-        if node != segment.node
-        for patch in patches
+        in_bytes=priced.bytes_in,
     )

@@ -6,17 +6,22 @@ model ─▶ whole network here ─▶ nodes, wave by wave ─▶ weights on eve
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgeflow.api import Flow
 from edgeflow.audit import run as run_whole
 from edgeflow.demo.fleet import Fleet
-from edgeflow.demo.pictures import Photograph
+from edgeflow.demo.pictures import Photograph, read_all
 from edgeflow.demo.show import HAND_OUT, Show
 from edgeflow.errors import DeployError
 from edgeflow.graph import Array, Graph
+from edgeflow.io.allocator import keep_freed_memory
+from edgeflow.modelfile import save
 
 DEPLOY_S = 90.0
 """A deployment is ready within this; weights go over the emulated radio."""
@@ -25,6 +30,39 @@ NODES_S = 40.0
 
 Wholes = Mapping[str, Mapping[str, Array]]
 """By photograph: the outputs of the undivided network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A network on disk, and what it answers undivided."""
+
+    folder: Path
+    model: Path
+    graph: Graph
+    photographs: Sequence[Photograph]
+    wholes: Wholes
+    whole_s: float
+    """A picture, in this process on one thread."""
+
+    def describe(self, emulated: str) -> str:
+        """For the screen's first lines."""
+        return (
+            f"{len(self.graph.layers)} layers; undivided in this process: "
+            f"{self.whole_s * 1e3:.0f} ms a picture, one thread\n{emulated}"
+        )
+
+
+@contextmanager
+def prepared(size: int, show: Show) -> Iterator[Setting]:
+    """The setting for pictures of so many pixels a side; its folder goes with it."""
+    keep_freed_memory()
+    with tempfile.TemporaryDirectory(prefix="edgeflow-demo-") as folder:
+        show.phase("Exporting EfficientNet-Lite0 with its ImageNet weights …")
+        graph = export_model(size)
+        model = Path(folder) / "efficientnet-lite0.safetensors"
+        save(graph, model)
+        photographs = read_all(graph)
+        yield Setting(Path(folder), model, graph, photographs, *answer_whole(graph, photographs))
 
 
 def export_model(size: int) -> Graph:

@@ -8,9 +8,7 @@ answers a few pictures alone before the first run.
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,15 +17,12 @@ from edgeflow.api import Flow, InferResult, connect
 from edgeflow.demo.fleet import Fleet
 from edgeflow.demo.lap import Lap
 from edgeflow.demo.laps import Laps
-from edgeflow.demo.pictures import Photograph, read_all
-from edgeflow.demo.setting import DEPLOY_S, answer_whole, export_model, hand_out, start_nodes
+from edgeflow.demo.setting import DEPLOY_S, Setting, hand_out, prepared, start_nodes
 from edgeflow.demo.shelf import BOXES, CAMERA, WAVES, Shelf
 from edgeflow.demo.shelfreport import print_laps, report
 from edgeflow.demo.shelfshow import ShelfShow
 from edgeflow.demo.tally import Tally
 from edgeflow.errors import EdgeflowError
-from edgeflow.io.allocator import keep_freed_memory
-from edgeflow.modelfile import save
 
 ONE, FOUR, THREE = "one box", "four boxes", "three boxes"
 STEADY_S, STEADY_S_MAX = 11.0, 26.0
@@ -60,24 +55,12 @@ class Accident:
 
 def tell(options: ShelfOptions, show: ShelfShow) -> dict[str, Any]:
     """Run it. EdgeflowError where something that has to work does not."""
-    keep_freed_memory()
     started_s = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="edgeflow-demo-") as folder:
-        show.phase("Exporting EfficientNet-Lite0 with its ImageNet weights …")
-        graph = export_model(options.size)
-        model = Path(folder) / "efficientnet-lite0.safetensors"
-        save(graph, model)
-        photographs = read_all(graph)
-        wholes, whole_s = answer_whole(graph, photographs)
-        shelf = Shelf.of(whole_s)
-        show.phase(
-            f"{len(graph.layers)} layers; undivided in this process: {whole_s * 1e3:.0f} ms a "
-            f"picture, one thread\n{shelf.describe()}"
-        )
-        with Fleet(Path(folder)) as fleet:
-            figures = _with_fleet(
-                options, show, fleet, shelf, model, Tally(graph, wholes), photographs
-            )
+    with prepared(options.size, show) as setting:
+        shelf = Shelf.of(setting.whole_s)
+        show.phase(setting.describe(shelf.describe()))
+        with Fleet(setting.folder) as fleet:
+            figures = _with_fleet(options, show, fleet, shelf, setting)
     return {**figures, "seconds": round(time.monotonic() - started_s, 1)}
 
 
@@ -86,10 +69,10 @@ def _with_fleet(
     show: ShelfShow,
     fleet: Fleet,
     shelf: Shelf,
-    model: Path,
-    tally: Tally,
-    photographs: Sequence[Photograph],
+    setting: Setting,
 ) -> dict[str, Any]:
+    model, photographs = setting.model, setting.photographs
+    tally = Tally(setting.graph, setting.wholes)
     fleet.start_broker()
     show.phase(f"broker at {fleet.url}; edgeflow status --broker {fleet.url}")
     with connect(fleet.url, name=CAMERA, config=shelf.camera(fleet.url)) as flow:

@@ -6,9 +6,8 @@ model ─▶ whole network here ─▶ broker, nodes ─▶ deploy ─▶ live, 
 from __future__ import annotations
 
 import platform
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,10 @@ from edgeflow.api import Flow, connect
 from edgeflow.demo.contest import Entry, compete, judge
 from edgeflow.demo.fleet import Fleet
 from edgeflow.demo.live import Live
-from edgeflow.demo.pictures import Photograph, read_all
-from edgeflow.demo.setting import DEPLOY_S, answer_whole, export_model, hand_out, start_nodes
+from edgeflow.demo.setting import DEPLOY_S, Setting, hand_out, prepared, start_nodes
 from edgeflow.demo.show import Show
 from edgeflow.demo.tally import Tally, quantile_ms
 from edgeflow.demo.world import CAMERA, CLOUD, EDGES, WAVES, World
-from edgeflow.io.allocator import keep_freed_memory
-from edgeflow.modelfile import save
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +38,11 @@ class Options:
 
 def tell(options: Options, show: Show) -> dict[str, Any]:
     """Run it. EdgeflowError where something that has to work does not."""
-    keep_freed_memory()
-    with tempfile.TemporaryDirectory(prefix="edgeflow-demo-") as folder:
-        show.phase("Exporting EfficientNet-Lite0 with its ImageNet weights …")
-        graph = export_model(options.size)
-        model = Path(folder) / "efficientnet-lite0.safetensors"
-        save(graph, model)
-        photographs = read_all(graph)
-        wholes, whole_s = answer_whole(graph, photographs)
-        world = World.of(whole_s)
-        show.phase(
-            f"{len(graph.layers)} layers; undivided in this process: {whole_s * 1e3:.0f} ms a "
-            f"picture, one thread\n{world.describe()}"
-        )
-        with Fleet(Path(folder)) as fleet:
-            return _with_fleet(
-                options, show, fleet, world, model, Tally(graph, wholes), photographs
-            )
+    with prepared(options.size, show) as setting:
+        world = World.of(setting.whole_s)
+        show.phase(setting.describe(world.describe()))
+        with Fleet(setting.folder) as fleet:
+            return _with_fleet(options, show, fleet, world, setting)
 
 
 def _with_fleet(
@@ -66,10 +50,10 @@ def _with_fleet(
     show: Show,
     fleet: Fleet,
     world: World,
-    model: Path,
-    tally: Tally,
-    photographs: Sequence[Photograph],
+    setting: Setting,
 ) -> dict[str, Any]:
+    model, photographs = setting.model, setting.photographs
+    tally = Tally(setting.graph, setting.wholes)
     fleet.start_broker()
     show.phase(
         f"broker at {fleet.url}; look over its shoulder:\n"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -46,6 +48,20 @@ class Fleet:
         ready = {node.name for node in seen.nodes if node.state == "ready"}
         up = {link.receiver for link in seen.links if link.sender == flow.name and link.up}
         return bool(seen.leader) and {*self.nodes, flow.name} <= ready and set(self.nodes) <= up
+
+
+def told(fleet: Fleet, *words: str) -> str:
+    """What a command prints into a pipe."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-m", "edgeflow", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "EDGEFLOW_BROKER": fleet.url},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def until(holds: Callable[[], bool], what: str, flow: Flow | None = None) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,21 +10,13 @@ from typing import Any
 import pytest
 
 from edgeflow.graph import Graph
-from tests.e2e.conftest import Fleet, until
+from tests.e2e.conftest import Fleet, told, until
 
 
 def plan(fleet: Fleet, *words: str) -> dict[str, Any]:
     """What `edgeflow plan --json` prints."""
-    done = subprocess.run(
-        [sys.executable, "-I", "-m", "edgeflow", "plan", *words, "--cluster", "live", "--json"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "EDGEFLOW_BROKER": fleet.url},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    printed = told(fleet, "plan", *words, "--cluster", "live", "--json")
+    found: dict[str, Any] = json.loads(printed.splitlines()[-1])
     return found
 
 

@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from edgeflow.graph import Graph
-from tests.e2e.conftest import Fleet, answers, pictures, until
-
-
-def told(fleet: Fleet, *words: str) -> str:
-    """What a command prints into a pipe."""
-    done = subprocess.run(
-        [sys.executable, "-I", "-m", "edgeflow", *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "EDGEFLOW_BROKER": fleet.url},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+from tests.e2e.conftest import Fleet, answers, pictures, told, until
 
 
 def test_the_status_draws_tile_maps_with_measured_times(
