@@ -55,7 +55,7 @@ ROOMS = {
     "engines": Room(
         3,
         False,
-        "modelfile exporter executors audit picture encoded",
+        "modelfile draft exporter importer executors audit picture encoded",
     ),
     "io": Room(4, False, "io"),
     "faces": Room(5, False, "__init__ __main__ service flow driver result api cli demo bench lab"),
@@ -74,7 +74,7 @@ PURE_EXCEPTIONS = {
 
 OWNERS = {
     "torch": "exporter executors",
-    "onnx": "exporter executors",
+    "onnx": "executors importer",
     "onnxruntime": "executors",
     "safetensors": "modelfile io",
     "scipy": "planning",

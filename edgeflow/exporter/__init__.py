@@ -14,13 +14,13 @@ import torch
 from torch.export import ExportedProgram
 
 from edgeflow.check import check
+from edgeflow.draft.passes import Program, clean_up
+from edgeflow.draft.steps import Builder, clean, finish
 from edgeflow.encoded import with_decode
 from edgeflow.errors import ModelError
 from edgeflow.exporter import elements, layers, moves
 from edgeflow.exporter.convert import CONVERTERS, call_of, dtype_name
-from edgeflow.exporter.passes import Program, clean_up
 from edgeflow.exporter.source import Card, card_of, load_source, parse_input
-from edgeflow.exporter.steps import Builder, clean, finish
 from edgeflow.exporter.trace import parameter_names, trace
 from edgeflow.graph import Contract, Graph
 from edgeflow.ops import DTYPES, OPSET

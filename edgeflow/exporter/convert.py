@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from edgeflow.draft.steps import Builder
 from edgeflow.errors import ModelError
-from edgeflow.exporter.steps import Builder
 from edgeflow.graph import Array, Attribute
 
 aten: Any = torch.ops.aten

@@ -124,7 +124,7 @@ def adaptive_max_pool2d(call: Call) -> list[str | None]:
 
 @converts(aten._native_batch_norm_legit_no_training.default)
 def batch_norm(call: Call) -> list[str | None]:
-    """Folded into the convolution before it where there is one (`edgeflow.exporter.passes`)."""
+    """Folded into the convolution before it where there is one (`edgeflow.draft.passes`)."""
     weights = {
         "mean": call["running_mean"],
         "var": call["running_var"],

@@ -1,6 +1,6 @@
-"""A model on its way to a Graph: a list of steps that may still be changed.
+"""The steps themselves: an op with its weights in hand, and what collects them.
 
-torch nodes ──convert──▶ Builder.steps ──passes──▶ steps ──finish──▶ Graph
+nodes ──convert──▶ Builder.steps ──passes──▶ steps ──finish──▶ Graph
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Builder:
     steps: list[Step] = field(default_factory=list)
     contracts: dict[str, Contract] = field(default_factory=dict)
     place: str = ""
-    """Where in the module tree the node stands that is being converted."""
+    """Where in the model the node stands that is being converted."""
 
     def add_input(self, contract: Contract) -> str:
         """A tensor that the user brings."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgeflow.exporter.steps import Step
+from edgeflow.draft.steps import Step
 from edgeflow.graph import Array, Attribute
 
 _FOLDS = {"conv2d": 0, "linear": 0, "conv_transpose2d": 1}
