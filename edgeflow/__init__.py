@@ -1,6 +1,7 @@
 """One neural network over all the machines at hand.
 
     graph = edgeflow.export(module, (example,), name="net")    needs torch
+    graph = edgeflow.import_onnx("net.onnx")                   needs onnx
     edgeflow.save(graph, "net.safetensors");  graph = edgeflow.load("net.safetensors")
     edgeflow.run(graph, inputs, placement="conv1..pool2 @a | conv3..fc @b")
     edgeflow.verify(graph)
@@ -19,14 +20,16 @@ if TYPE_CHECKING:
     from edgeflow.audit import run, verify
     from edgeflow.exporter import export
     from edgeflow.graph import Graph
+    from edgeflow.importer import import_onnx
     from edgeflow.modelfile import load, save
 
-__all__ = ["Graph", "connect", "export", "load", "run", "save", "verify"]
+__all__ = ["Graph", "connect", "export", "import_onnx", "load", "run", "save", "verify"]
 
 _HOMES = {
     "connect": "api",
     "Graph": "graph",
     "export": "exporter",
+    "import_onnx": "importer",
     "load": "modelfile",
     "run": "audit",
     "save": "modelfile",
@@ -34,7 +37,10 @@ _HOMES = {
 }
 """The module of each public name."""
 
-_CURES = {"torch": "pip install 'edgeflow-dnn[torch]'"}
+_CURES = {
+    "onnx": "pip install 'edgeflow-dnn[onnx]'",
+    "torch": "pip install 'edgeflow-dnn[torch]'",
+}
 
 
 def __getattr__(name: str) -> Any:

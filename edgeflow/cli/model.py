@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,15 +14,20 @@ from edgeflow import audit, modelfile, picture
 from edgeflow.cli import screen
 from edgeflow.cli.show import SHOW_HELP, Model, shape, show, summary
 from edgeflow.cli.verify import VERIFY_HELP, Threads, verify
+from edgeflow.draft.inputs import parse_contract
 from edgeflow.encoded import mean_bytes, with_decode
 from edgeflow.errors import UsageError
 from edgeflow.graph import Array, Graph
 
-EXPORT_HELP = """Make a model file out of a torch module.
+EXPORT_HELP = """Make a model file out of an ONNX file or a torch module.
 
-SOURCE is `package.module:factory` or `file.py:factory`; the factory is called with --arg and
-returns a torch.nn.Module. Inputs, recipe and labels come from its card, if it has one.
+SOURCE is an ONNX file, which needs no torch; its inputs are as it declares them, a named batch is
+1, and --input says sizes that it leaves open. uint8 for an input of floats puts a cast in front.
 
+Or it is `package.module:factory` or `file.py:factory`; the factory is called with --arg and returns
+a torch.nn.Module. Inputs, recipe and labels come from its card, if it has one.
+
+  edgeflow export face.onnx -o face.safetensors --input image=float32:1x3x480x640
   edgeflow export net.py:make -o net.safetensors --arg classes=10 --input image=uint8:1x3x224x224
   edgeflow export edgeflow.exporter.zoo:efficientnet_lite0 -o lite0.safetensors --arg size=448
 
@@ -54,7 +59,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Where the module comes from.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Where the model comes from.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The model file to write.")],
     arg: Annotated[
         list[str] | None, typer.Option(help="name=value for the factory; repeatable.")
@@ -70,16 +75,13 @@ def export(
     as_json: screen.Json = False,
 ) -> None:
     """Make a model file; see EXPORT_HELP."""
-    exporter = _exporter()
-    module = exporter.load_source(source, _pairs(arg))
-    examples = dict(exporter.parse_input(text) for text in inputs or ()) or None
     fields = _pairs(recipe) or None
     if fields is not None:
         picture.read_recipe(fields)
     screen.note(f"exporting {source} …")
-    graph = exporter.export(
-        module, examples, name=name or output.stem, recipe=fields, labels=_labels(labels)
-    )
+    told = {"name": name or output.stem, "recipe": fields, "labels": _labels(labels)}
+    make = _from_onnx if source.lower().endswith(".onnx") else _from_torch
+    graph = make(source, _pairs(arg), inputs or (), told)
     if encoded or photo:
         graph = with_decode(graph, mean_bytes(photo) if photo else None)
     digest = modelfile.save(graph, output)
@@ -117,13 +119,34 @@ def run(
             screen.say(f"  {line['score']:.4f} {line['label']}")
 
 
-def _exporter() -> Any:
+def _from_torch(
+    source: str, arg: Mapping[str, Any], inputs: Sequence[str], told: Mapping[str, Any]
+) -> Graph:
+    exporter = _engine("exporter", "torch")
+    module = exporter.load_source(source, arg)
+    examples = dict(exporter.parse_input(text) for text in inputs) or None
+    graph: Graph = exporter.export(module, examples, **told)
+    return graph
+
+
+def _from_onnx(
+    source: str, arg: Mapping[str, Any], inputs: Sequence[str], told: Mapping[str, Any]
+) -> Graph:
+    if arg:
+        raise UsageError(f"--arg {next(iter(arg))}: an ONNX file takes no arguments; --input does")
+    contracts = [parse_contract(text) for text in inputs]
+    graph: Graph = _engine("importer", "onnx").import_onnx(source, inputs=contracts, **told)
+    return graph
+
+
+def _engine(module: str, library: str) -> Any:
     try:
-        return import_module("edgeflow.exporter")
+        return import_module(f"edgeflow.{module}")
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        if error.name != library:
             raise
-        raise UsageError("export needs torch: pip install 'edgeflow-dnn[torch]'") from error
+        cure = f"pip install 'edgeflow-dnn[{library}]'"
+        raise UsageError(f"this export needs {library}: {cure}") from error
 
 
 def _pairs(texts: list[str] | None) -> dict[str, Any]:

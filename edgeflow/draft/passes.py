@@ -1,7 +1,8 @@
 """What makes a list of steps lean: folded, merged, without dead ends, shortly named.
 
     pads ──▶ into convolutions      batch norms ──▶ into convolutions and linears
-    reshape, permute, reshape ──▶ channel shuffle      reshape of reshape ──▶ reshape
+    sums ──▶ their biases           reshape, permute, reshape ──▶ channel shuffle
+    reshape of reshape ──▶ reshape  patterns ──▶ the op that they are (`edgeflow.draft.patterns`)
 
 Invariant: a pass takes steps in topological order and returns them so, with the same outputs.
 """
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgeflow.draft import patterns
 from edgeflow.draft.steps import Step
 from edgeflow.graph import Array, Attribute
 
@@ -40,6 +42,8 @@ def clean_up(program: Program) -> Program:
         drop_dead,
         fold_pads,
         fold_batch_norms,
+        fold_sums,
+        merge_patterns,
         merge_shuffles,
         merge_reshapes,
         drop_dead,
@@ -100,20 +104,25 @@ def _ints(step: Step, name: str) -> tuple[int, ...]:
     return tuple(int(item) for item in value)
 
 
+def _join(program: Program, fuse: Callable[[Step, Step], Step | None]) -> Program:
+    """`_fuse`, with the product called after the first of the two."""
+    names: dict[str, str] = {}
+
+    def noted(first: Step, second: Step) -> Step | None:
+        product = fuse(first, second)
+        if product is not None:
+            names[second.name] = names.pop(first.name, first.name)
+        return product
+
+    return renamed(_fuse(program, noted), names)
+
+
 def fold_batch_norms(program: Program) -> Program:
     """A batch norm behind a convolution scales its weight and shifts its bias (in float64).
 
     The product is called after the convolution.
     """
-    names: dict[str, str] = {}
-
-    def fold(layer: Step, norm: Step) -> Step | None:
-        product = _fold_batch_norm(layer, norm)
-        if product is not None:
-            names[norm.name] = layer.name
-        return product
-
-    return _rename(_fuse(program, fold), names)
+    return _join(program, _fold_batch_norm)
 
 
 def _fold_batch_norm(layer: Step, norm: Step) -> Step | None:
@@ -136,6 +145,32 @@ def _fold_batch_norm(layer: Step, norm: Step) -> Step | None:
         "bias": bias.astype(weight.dtype),
     }
     return replace(layer, name=norm.name, weights=weights, output=norm.output)
+
+
+def fold_sums(program: Program) -> Program:
+    """A constant added to all that a convolution or a linear makes is its bias."""
+    return _join(program, _fold_sum)
+
+
+def _fold_sum(layer: Step, total: Step) -> Step | None:
+    constant = total.weights.get("right", total.weights.get("left"))
+    if total.kind != "add" or layer.kind not in _FOLDS or constant is None:
+        return None
+    rank = len(layer.output.shape)
+    axis = rank - 1 if layer.kind == "linear" else 1
+    sizes = (1,) * (rank - constant.ndim) + constant.shape
+    if "bias" in layer.weights or layer.output.shape != total.output.shape:
+        return None
+    if sizes != tuple(d if at == axis else 1 for at, d in enumerate(layer.output.shape)):
+        return None
+    weights = {**layer.weights, "bias": constant.reshape(-1)}
+    return replace(layer, name=total.name, weights=weights, output=total.output)
+
+
+def merge_patterns(program: Program) -> Program:
+    """What came in pieces, as the one op that it is."""
+    steps, names = patterns.whole(program.steps, program.outputs)
+    return _join(renamed(Program(steps, program.outputs), names), patterns.affine)
 
 
 def merge_shuffles(program: Program) -> Program:
@@ -176,7 +211,8 @@ def _merge_reshape(first: Step, second: Step) -> Step | None:
     return replace(second, inputs=first.inputs)
 
 
-def _rename(program: Program, names: dict[str, str]) -> Program:
+def renamed(program: Program, names: dict[str, str]) -> Program:
+    """With tensors, outputs among them, called by their new names."""
     steps = [step.renamed(names) for step in program.steps]
     return Program(steps, tuple(names.get(name, name) for name in program.outputs))
 
@@ -196,7 +232,7 @@ def shorten_names(program: Program) -> Program:
         if wish != name and wish and wish not in taken:
             taken.add(wish)
             short[name] = wish
-    return _rename(program, short)
+    return renamed(program, short)
 
 
 def _short(name: str) -> str:

@@ -17,6 +17,10 @@ from edgeflow.graph import Array, Attribute, Contract, Graph, Op, Weight
 from edgeflow.modelfile import array_sha256
 from edgeflow.ops import infer, opset_of
 
+PASSING = {"erf": "tanh"}
+"""Kinds that no Graph has: a pattern must take them (`edgeflow.draft.patterns`). Each has the shape
+of the kind beside it."""
+
 
 @dataclass
 class Step:
@@ -43,6 +47,7 @@ class Builder:
     inputs: list[Contract] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     contracts: dict[str, Contract] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
     place: str = ""
     """Where in the model the node stands that is being converted."""
 
@@ -67,9 +72,9 @@ class Builder:
         known = {role: Contract(role, a.dtype.name, a.shape) for role, a in arrays.items()}
         try:
             contracts = tuple(self.contracts[source] for source in sources)
-            dtype, shape = infer(kind, attrs or {}, contracts, known)
+            dtype, shape = infer(PASSING.get(kind, kind), attrs or {}, contracts, known)
         except ValueError as error:
-            raise ModelError(f"cannot export {name} ({kind}): {error}") from None
+            raise ModelError(f"cannot make {name} ({kind}): {error}") from None
         output = Contract(name, dtype, shape)
         self.contracts[name] = output
         self.steps.append(Step(name, kind, sources, arrays, dict(attrs or {}), output))
@@ -77,10 +82,11 @@ class Builder:
 
     def _unique(self, wish: str) -> str:
         base = clean(wish)
-        name, count = base, 1
+        name, count = base, self._counts.get(base, 1)
         while name in self.contracts:
             count += 1
             name = f"{base}_{count}"
+        self._counts[base] = count
         return name
 
 
@@ -98,9 +104,14 @@ def finish(
     recipe: Mapping[str, Any] | None = None,
     labels: Iterable[str] = (),
 ) -> Graph:
-    """The Graph of these steps; weights are named `<op>.<role>`."""
+    """The Graph of these steps; weights are named `<op>.<role>`.
+
+    ModelError where one is of a kind that only patterns take.
+    """
     ops, weights, arrays = [], {}, {}
     for step in steps:
+        if step.kind in PASSING:
+            raise ModelError(f"{step.name}: {step.kind} is in the op set only as a part of gelu")
         roles = {}
         for role, array in step.weights.items():
             roles[role] = f"{step.name}.{role}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +16,8 @@ from typing import Any
 
 import torch
 
+from edgeflow.draft.inputs import parse_contract
 from edgeflow.errors import EdgeflowError, ModelError, UsageError
-from edgeflow.ops import DTYPES
-
-_INPUT = re.compile(
-    r"(?P<name>[A-Za-z_]\w*)=(?P<dtype>\w+):(?P<shape>[1-9]\d{0,5}(?:x[1-9]\d{0,5}){0,7})"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +59,9 @@ def load_source(source: str, args: Mapping[str, Any] | None = None) -> torch.nn.
 
 def parse_input(text: str) -> tuple[str, torch.Tensor]:
     """`image=uint8:1x224x224x3` as a name and a tensor of zeros; UsageError where it is not so."""
-    fits = _INPUT.fullmatch(text)
-    if fits is None or fits["dtype"] not in DTYPES:
-        raise UsageError(f"{text!r} is no input: write name=dtype:sizes, image=uint8:1x3x224x224")
-    shape = [int(dim) for dim in fits["shape"].split("x")]
-    return fits["name"], torch.zeros(shape, dtype=getattr(torch, fits["dtype"]))
+    contract = parse_contract(text)
+    dtype = getattr(torch, contract.dtype)
+    return contract.name, torch.zeros([int(dim) for dim in contract.shape], dtype=dtype)
 
 
 def _module(place: str) -> ModuleType:
