@@ -104,7 +104,7 @@ install_all() {
     remove ${venv#"$root"/} and run this again"
   write_constraints
   say "installing edgeflow and what it stands on (a minute or two, once)"
-  quiet_pip -e "$root[broker,demo,zoo,dev]"
+  quiet_pip -e "$root[broker,demo,onnx,zoo,dev]"
   # Their own dependencies would fetch another torch: see requirements-zoo.txt.
   quiet_pip --no-deps -r "$root/requirements-zoo.txt"
 }

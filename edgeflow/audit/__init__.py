@@ -4,13 +4,14 @@
 
 What crosses between two nodes goes through `edgeflow.codec` into bytes and back, as on the wire.
 
-Invariant: at one number of threads, every placement gives the bits of the undivided graph.
+Invariant: on one engine, at one number of threads, every placement gives the bits of the whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from edgeflow import encoded
 from edgeflow.codec import decode_tensors, encode_tensors, head_of, heads_of
 from edgeflow.errors import ModelError, UsageError
-from edgeflow.executors import Segment, build
+from edgeflow.executors import build
 from edgeflow.executors.piece import build_piece
 from edgeflow.graph import Array, Contract, Graph
 from edgeflow.messages import Claim, Frame, PlanId
@@ -65,27 +66,30 @@ def run(
     placement: Layout | str | None = None,
     *,
     threads: int = 1,
+    engine: str = "auto",
 ) -> dict[str, Array]:
     """The outputs by name; whole, or split exactly as the placement says.
 
-    `inputs` is an array where the graph has one input. A placement is a line that
+    `inputs` is an array where the graph has one input. `engine`: torch, onnx, or auto, which is the
+    first of them that is installed. A placement is a line that
     `edgeflow.placement` reads, or a node or tile map by layer. ModelError where an input does not
     fit.
     """
     feed = check_inputs(graph, inputs)
     if placement is None:
-        return _segment(graph, [layer.name for layer in graph.layers], threads).run(feed)
+        names = [layer.name for layer in graph.layers]
+        make = partial(build, graph, names, graph.arrays, outputs=graph.outputs)
+        return make(threads=threads, engine=engine).run(feed)
     if isinstance(placement, str):
         placement = parse_placement(graph, placement)
     plan = split(graph, placement, SOURCE)
+    piece_of = partial(build_piece, graph, threads=threads, engine=engine)
     entered = parcel(feed)
     held = {at: [cross(entered, patches)] for at, patches in plan.entry.items()}
     results: list[Parcel] = []
     for part in plan.segments:
         outputs = part.outputs if part.tile is None else None
-        piece = build_piece(
-            graph, part.layers, graph.arrays, part.tile, threads=threads, outputs=outputs
-        )
+        piece = piece_of(part.layers, graph.arrays, part.tile, outputs=outputs)
         made = piece.run(held.pop(part.at, []))
         for at, patches in part.sends.items():
             held.setdefault(at, []).append(cross(made, patches))
@@ -100,6 +104,7 @@ def verify(
     *,
     inputs: Mapping[str, Array] | None = None,
     threads: int = 1,
+    engine: str = "auto",
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Report:
@@ -109,10 +114,11 @@ def verify(
     """
     positions = _chosen(graph.cuts, cuts)
     feed = check_inputs(graph, inputs if inputs is not None else example_inputs(graph, seed))
-    whole = run(graph, feed, threads=threads)
+    answer = partial(run, graph, feed, threads=threads, engine=engine)
+    whole = answer()
     worst, worst_ulp, differing = 0.0, 0, []
     for count, position in enumerate(positions, 1):
-        parts = run(graph, feed, _two_nodes(graph, position), threads=threads)
+        parts = answer(_two_nodes(graph, position))
         if any(parts[name].tobytes() != whole[name].tobytes() for name in graph.outputs):
             differing.append(graph.crossing(position)[0])
         for name in graph.outputs:
@@ -168,16 +174,6 @@ def example_inputs(graph: Graph, seed: int = 0) -> dict[str, Array]:
         else:
             found[contract.name] = random.standard_normal(shape).astype(dtype)
     return found
-
-
-def _segment(
-    graph: Graph,
-    layers: list[str] | tuple[str, ...],
-    threads: int,
-    outputs: tuple[str, ...] | None = None,
-) -> Segment:
-    wanted = graph.outputs if outputs is None else outputs
-    return build(graph, layers, graph.arrays, threads=threads, outputs=wanted)
 
 
 def _chosen(positions: tuple[int, ...], cuts: str | int) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from edgeflow.audit.trials import (
     shared_out,
 )
 from edgeflow.errors import EdgeflowError, ModelError
-from edgeflow.executors import build
+from edgeflow.executors import Build, build
 from edgeflow.graph import Array, Graph
 from edgeflow.messages import Rect
 from edgeflow.tiles.cutout import Cutout, cut_out
@@ -122,6 +123,7 @@ def check(
     longer: str | int = LONGER,
     exact: bool = False,
     threads: int = 1,
+    engine: str = "auto",
     seed: int = 0,
     progress: audit.Progress | None = None,
 ) -> Report:
@@ -135,14 +137,15 @@ def check(
     if not found:
         raise ModelError(f"no layers of {graph.name} can be tiled: see `edgeflow show --tiles`")
     report = _empty(graph, found, layouts, exact)
-    tensors = {} if exact else whole_run(graph, found, threads, seed)
+    make = partial(build, threads=threads, engine=engine)
+    tensors = {} if exact else whole_run(graph, found, make, seed)
     for at, section in enumerate(found):
         try:
-            subject = on_integers(graph, section, threads, seed + at) if exact else None
+            subject = on_integers(graph, section, make, seed + at) if exact else None
         except ModelError as error:
             report.skipped = (*report.skipped, str(error))
             continue
-        _all_grids(subject or Subject(section, graph, tensors), report, layouts, threads, seed + at)
+        _all_grids(subject or Subject(section, graph, tensors), report, layouts, make, seed + at)
         if progress is not None:
             progress(at + 1, len(found))
     if len(report.skipped) == len(found):
@@ -165,7 +168,7 @@ def _empty(graph: Graph, found: Sequence[Section], layouts: Iterable[str], exact
     )
 
 
-def whole_run(graph: Graph, found: Sequence[Section], threads: int, seed: int) -> dict[str, Array]:
+def whole_run(graph: Graph, found: Sequence[Section], make: Build, seed: int) -> dict[str, Array]:
     """All tensors that enter or leave these sections, out of one run on random inputs."""
     tensors = audit.example_inputs(graph, seed)
     last = {name for section in found for name in section.layers}
@@ -173,17 +176,15 @@ def whole_run(graph: Graph, found: Sequence[Section], threads: int, seed: int) -
     layers = [layer.name for layer in graph.layers[:stop]]
     wanted = dict.fromkeys(name for each in found for name in (*each.entering, *each.leaving))
     made = tuple(name for name in wanted if name not in tensors)
-    tensors.update(build(graph, layers, graph.arrays, threads=threads, outputs=made).run(tensors))
+    tensors.update(make(graph, layers, graph.arrays, outputs=made).run(tensors))
     return tensors
 
 
-def on_integers(graph: Graph, section: Section, threads: int, seed: int) -> Subject:
+def on_integers(graph: Graph, section: Section, make: Build, seed: int) -> Subject:
     """A section run whole on integers; ModelError where none are exact."""
     twin = integers.twin(graph, section.layers, seed)
     section = Section(section.layers, *twin.graph.boundary(section.layers))
-    whole_run = build(
-        twin.graph, section.layers, twin.graph.arrays, threads=threads, outputs=section.leaving
-    )
+    whole_run = make(twin.graph, section.layers, twin.graph.arrays, outputs=section.leaving)
     tensors = {**twin.inputs, **whole_run.run(twin.inputs)}
     return Subject(section, twin.graph, tensors, twin.dtype)
 
@@ -192,7 +193,7 @@ def _all_grids(
     subject: Subject,
     report: Report,
     layouts: Mapping[str, Sequence[Layout]],
-    threads: int,
+    make: Build,
     seed: int,
 ) -> None:
     random = np.random.default_rng(seed)
@@ -204,7 +205,7 @@ def _all_grids(
             wanted, tiles = lay_out(size, random)
             grid.tiles_wanted += wanted
             try:
-                for text in in_tiles(subject, tiles, grid, threads):
+                for text in in_tiles(subject, tiles, grid, make):
                     report.fail(f"{subject.section} in {grid.grid}: {text}")
             except (EdgeflowError, RuntimeError, ValueError) as error:
                 # A wrong geometry may ask an engine for what it cannot do.
@@ -217,7 +218,7 @@ def _is_flat(array: Array) -> bool:
     return flat.shape[2] > 1 and bool((flat == flat[:, :, :1]).all())
 
 
-def in_tiles(subject: Subject, tiles: Sequence[Rect], grid: GridReport, threads: int) -> list[str]:
+def in_tiles(subject: Subject, tiles: Sequence[Rect], grid: GridReport, make: Build) -> list[str]:
     """Makes the segment in tiles of its largest leaving map, and judges what was stitched.
 
     What it gave is added to `grid`; how it differs beyond what is let through comes back in words.
@@ -228,7 +229,7 @@ def in_tiles(subject: Subject, tiles: Sequence[Rect], grid: GridReport, threads:
     parts = shared_out(whole_graph, section.leaving, tiles)
     for tile, part in parts:
         cutout = cut_out(whole_graph, section.layers, part)
-        for name, array in _run(cutout, subject.tensors, threads).items():
+        for name, array in _run(cutout, subject.tensors, make).items():
             put(maps[name], part[name], array)
         flops += sum(ops.layer_flops(layer, cutout.graph) for layer in cutout.graph.layers)
         grid.halo_max = max(grid.halo_max, halo(whole_graph, cutout.inputs, tile, size))
@@ -241,10 +242,10 @@ def in_tiles(subject: Subject, tiles: Sequence[Rect], grid: GridReport, threads:
     return judge(subject, maps, rects, grid)
 
 
-def _run(cutout: Cutout, tensors: Mapping[str, Array], threads: int) -> dict[str, Array]:
+def _run(cutout: Cutout, tensors: Mapping[str, Array], make: Build) -> dict[str, Array]:
     layers = [layer.name for layer in cutout.graph.layers]
     wanted = cutout.graph.outputs
-    tile = build(cutout.graph, layers, cutout.graph.arrays, threads=threads, outputs=wanted)
+    tile = make(cutout.graph, layers, cutout.graph.arrays, outputs=wanted)
     return tile.run({name: view(tensors[name], rect) for name, rect in cutout.inputs.items()})
 
 

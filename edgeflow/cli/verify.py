@@ -13,10 +13,13 @@ from rich.table import Table
 
 from edgeflow import audit, modelfile
 from edgeflow.audit import tilecheck
+from edgeflow.audit.difference import CLOSE, Difference
+from edgeflow.audit.engines import compare
 from edgeflow.audit.trials import LONGER
 from edgeflow.cli import screen
 from edgeflow.cli.show import TABLE_WIDTH, Model
 from edgeflow.errors import ModelError, UsageError
+from edgeflow.executors import chosen, engines
 from edgeflow.graph import Graph
 
 VERIFY_HELP = """Split a model in this process, and compare with the whole.
@@ -30,9 +33,15 @@ With --tiles every segment that can be tiled is computed in rectangles, ROWSxCOL
 some random `uneven` ones, and stitched. An engine sums in another order on a smaller map: with the
 model's own weights tiles are close. With --integers no sum is ever rounded, so each bit must be
 equal: this proves the geometry. Exit code 1 where anything differs beyond that.
+
+With --engine all of it runs on that engine, torch or onnx; where the other one is installed too,
+the undivided answers of both are compared.
 """
 
 Threads = Annotated[int, typer.Option(min=1, help="Bits are equal at one number of threads only.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="torch, onnx, or auto: the first that is installed.")
+]
 
 
 def verify(
@@ -51,6 +60,7 @@ def verify(
         typer.Option(help="Longer segments to tile beside stretches and pieces: all, or how many."),
     ] = None,
     threads: Threads = 1,
+    engine: EngineName = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of the random inputs.")] = 0,
     as_json: screen.Json = False,
 ) -> None:
@@ -59,11 +69,12 @@ def verify(
         raise UsageError("--integers and --segments are for tiles: add --tiles 2x1,3x3,uneven")
     if tiles is not None and cuts is not None:
         raise UsageError("give --cuts or --tiles, one at a time")
+    graph, on = modelfile.load(model), {"threads": threads, "engine": chosen(engine)}
     if tiles is None:
-        _verify_cuts(model, cuts or "all", threads, seed, as_json)
+        _verify_cuts(graph, cuts or "all", on, seed, as_json)
         return
     longer = LONGER if segments is None else segments
-    _verify_tiles(modelfile.load(model), tiles, longer, integers, threads, seed, as_json)
+    _verify_tiles(graph, tiles, longer, integers, on, seed, as_json)
 
 
 def _verify_tiles(
@@ -71,7 +82,7 @@ def _verify_tiles(
     tiles: str,
     longer: str | int,
     integers: bool,
-    threads: int,
+    on: dict[str, Any],
     seed: int,
     as_json: bool,
 ) -> None:
@@ -81,9 +92,9 @@ def _verify_tiles(
             tiles,
             longer=longer,
             exact=integers,
-            threads=threads,
             seed=seed,
             progress=progress,
+            **on,
         )
     if as_json:
         screen.emit_json({"name": graph.name, "integers": integers, **_report(report)})
@@ -92,19 +103,47 @@ def _verify_tiles(
     tilecheck.verdict(report)
 
 
-def _verify_cuts(model: Model, cuts: str, threads: int, seed: int, as_json: bool) -> None:
-    graph = modelfile.load(model)
+def _verify_cuts(graph: Graph, cuts: str, on: dict[str, Any], seed: int, as_json: bool) -> None:
     with _bar("verifying") as progress:
-        report = audit.verify(graph, cuts, threads=threads, seed=seed, progress=progress)
+        report = audit.verify(graph, cuts, seed=seed, progress=progress, **on)
+    beside = _beside(graph, on, seed)
     if as_json:
-        screen.emit_json(asdict(report))
+        told = {
+            other: {name: asdict(each) for name, each in found.items()}
+            for other, found in beside.items()
+        }
+        screen.emit_json({**asdict(report), "engine": on["engine"], "beside": told})
     else:
         screen.say(
-            f"{report.cuts} cuts, {report.mismatches} mismatches, "
+            f"{report.cuts} cuts on {on['engine']}, {report.mismatches} mismatches, "
             f"largest difference {report.max_abs_diff:g} ({report.max_ulp} ULP)"
         )
+        for other, found in beside.items():
+            worst = max(found.values(), key=lambda each: each.max_rel_diff)
+            screen.say(
+                f"beside {other}: off by at most {worst.max_rel_diff:.1e} of an output's largest "
+                f"element ({max(each.max_ulp for each in found.values())} ULP); "
+                f"{CLOSE:g} is let through"
+            )
     if report.mismatches:
         raise ModelError(f"{report.mismatches} cuts differ, at: {', '.join(report.differing[:5])}")
+    far = [
+        f"{name} (beside {other})"
+        for other, found in beside.items()
+        for name, each in found.items()
+        if not each.is_close
+    ]
+    if far:
+        raise ModelError(f"{on['engine']} answers otherwise than by rounding: {', '.join(far[:5])}")
+
+
+def _beside(graph: Graph, on: dict[str, Any], seed: int) -> dict[str, dict[str, Difference]]:
+    """The undivided answer against that of every other engine there is."""
+    others = [each for each in engines() if each != on["engine"]]
+    threads = on["threads"]
+    return {
+        other: compare(graph, on["engine"], other, threads=threads, seed=seed) for other in others
+    }
 
 
 def _report(report: tilecheck.Report) -> dict[str, Any]:

@@ -9,7 +9,7 @@ number of threads, on the same machine.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from edgeflow.errors import UsageError
@@ -33,9 +33,17 @@ class Segment(Protocol):
         ...
 
 
+Build = Callable[..., Segment]
+"""`build`, told engine and threads before."""
+ENGINES = ("torch", "onnx")
+"""In the order in which they are taken where nobody measures."""
+_LIBRARIES = {"torch": ("torch",), "onnx": ("onnx", "onnxruntime")}
+
+
 def engines() -> tuple[str, ...]:
     """Engines that this installation can load."""
-    return ("torch",) if importlib.util.find_spec("torch") is not None else ()
+    found = importlib.util.find_spec
+    return tuple(name for name in ENGINES if all(map(found, _LIBRARIES[name])))
 
 
 def has_cuda() -> bool:
@@ -47,6 +55,22 @@ def has_cuda() -> bool:
     return torch.cuda.is_available()
 
 
+def chosen(engine: str) -> str:
+    """The engine of that name, or for `auto` the first there is; UsageError, with the cure, where
+    it is not installed."""
+    installed = engines()
+    if engine == "auto" and installed:
+        return installed[0]
+    if engine in installed:
+        return engine
+    if engine not in ("auto", *ENGINES):
+        raise UsageError(f"engine = {engine!r} is none of auto, {', '.join(ENGINES)}")
+    what = "no engine is" if engine == "auto" else f"the engine {engine} is not"
+    extras = ENGINES if engine == "auto" else (engine,)
+    cure = " or ".join(f"pip install 'edgeflow-dnn[{extra}]'" for extra in extras)
+    raise UsageError(f"{what} installed: {cure}")
+
+
 def build(
     graph: Graph,
     layers: Sequence[str],
@@ -55,10 +79,18 @@ def build(
     threads: int,
     device: str = "cpu",
     outputs: Sequence[str] | None = None,
+    engine: str = "auto",
+    timed: bool = False,
 ) -> Segment:
-    """The layers on the first engine there is; UsageError, with the cure, where there is none."""
-    if not engines():
-        raise UsageError("no engine is installed; pip install 'edgeflow-dnn[torch]'")
+    """The layers on an engine; `timed`: it must be able to tell the seconds of layers.
+
+    UsageError, with the cure, where the engine is not installed, ModelError where it cannot run the
+    layers. Only torch runs on a GPU.
+    """
+    if chosen(engine) == "onnx":
+        from edgeflow.executors.onnx import OnnxSegment
+
+        return OnnxSegment(graph, layers, arrays, threads=threads, outputs=outputs, timed=timed)
     from edgeflow.executors.torch import TorchSegment
 
     return TorchSegment(graph, layers, arrays, threads=threads, device=device, outputs=outputs)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from edgeflow.executors import Segment, build
 from edgeflow.graph import Array, Graph
@@ -65,19 +66,22 @@ def build_piece(
     threads: int,
     device: str = "cpu",
     outputs: Sequence[str] | None = None,
+    engine: str = "auto",
+    timed: bool = False,
 ) -> Piece:
-    """The layers on the first engine there is, or one tile of the one map that leaves them.
+    """The layers on an engine, or one tile of the one map that leaves them.
 
-    `outputs`: of whole layers, what is wanted; None: all that leaves them. UsageError where no
-    engine is installed, TileError where the layers cannot be tiled.
+    `outputs`: of whole layers, what is wanted; None: all that leaves them. Errors as by `build`,
+    and TileError where the layers cannot be tiled.
     """
+    made = partial(build, threads=threads, device=device, engine=engine, timed=timed)
     if tile is None:
-        whole = build(graph, layers, arrays, threads=threads, device=device, outputs=outputs)
+        whole = made(graph, layers, arrays, outputs=outputs)
         return Piece(whole, dict.fromkeys(whole.inputs), dict.fromkeys(whole.outputs))
     (output,) = graph.boundary(layers)[1]
     cutout = cut_out(graph, layers, {output: tile})
     names = [layer.name for layer in cutout.graph.layers]
-    segment = build(cutout.graph, names, arrays, threads=threads, device=device, outputs=[output])
+    segment = made(cutout.graph, names, arrays, outputs=[output])
     return Piece(
         segment,
         {name: cutout.inputs[name] for name in segment.inputs},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from edgeflow.graph import Array, Graph, Op
 from edgeflow.messages import Rect
 
 GRIDS = "2x1,2x2,uneven"
+MAKE = partial(build, threads=1)
 
 
 class Oddities(nn.Module):
@@ -116,8 +118,8 @@ def subject_of(graph: Graph, exact: bool) -> Subject:
     """The first stretch, run whole."""
     (section, *_) = sections(graph, 0)
     if exact:
-        return tilecheck.on_integers(graph, section, threads=1, seed=1)
-    return Subject(section, graph, tilecheck.whole_run(graph, [section], threads=1, seed=1))
+        return tilecheck.on_integers(graph, section, MAKE, seed=1)
+    return Subject(section, graph, tilecheck.whole_run(graph, [section], MAKE, seed=1))
 
 
 def stitched(subject: Subject) -> tuple[dict[str, Array], dict[str, list[Rect]]]:
