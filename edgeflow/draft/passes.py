@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgeflow.draft import patterns
+from edgeflow.draft import norms, patterns
 from edgeflow.draft.steps import Step
 from edgeflow.graph import Array, Attribute
 
@@ -44,6 +44,7 @@ def clean_up(program: Program) -> Program:
         fold_batch_norms,
         fold_sums,
         merge_patterns,
+        merge_group_norms,
         merge_shuffles,
         merge_reshapes,
         drop_dead,
@@ -170,26 +171,46 @@ def _fold_sum(layer: Step, total: Step) -> Step | None:
 def merge_patterns(program: Program) -> Program:
     """What came in pieces, as the one op that it is."""
     steps, names = patterns.whole(program.steps, program.outputs)
-    return _join(renamed(Program(steps, program.outputs), names), patterns.affine)
+    return _join(renamed(Program(steps, program.outputs), names), norms.affine)
+
+
+def _fuse_three(
+    program: Program, fuse: Callable[[Step, Step, Step], Step | None]
+) -> tuple[Program, dict[str, str]]:
+    """Replace three steps in a row by `fuse(…)`, where not None; the shortest of their names.
+
+    Nobody else may read what the first two make. The product keeps the last one's place and tensor.
+    """
+    alone, made, names = program.sole_reader(), dict[str, Step](), dict[str, str]()
+    for step in program.steps:
+        made[step.name] = step
+        middle = made.get(step.inputs[0])
+        first = made.get(middle.inputs[0]) if middle else None
+        if middle is None or first is None or not (alone[middle.name] and alone[first.name]):
+            continue
+        product = fuse(first, middle, step) if len(step.inputs) == 1 else None
+        if product is not None:
+            made[step.name] = product
+            names[step.name] = min((first.name, middle.name, step.name), key=len)
+    return drop_dead(Program(list(made.values()), program.outputs)), names
 
 
 def merge_shuffles(program: Program) -> Program:
     """(N, g, C / g, H, W) transposed and flattened again is a channel shuffle by g."""
-    alone, made = program.sole_reader(), dict[str, Step]()
-    for step in program.steps:
-        made[step.name] = step
-        permute = made.get(step.inputs[0])
-        split = made.get(permute.inputs[0]) if permute else None
-        if permute is None or split is None or not (alone[permute.name] and alone[split.name]):
-            continue
-        if _is_shuffle(split, permute, step):
-            groups = split.output.shape[1]
-            assert isinstance(groups, int)
-            attrs: dict[str, Attribute] = {"groups": groups}
-            made[step.name] = replace(
-                step, kind="channel_shuffle", inputs=split.inputs, attrs=attrs
-            )
-    return drop_dead(Program(list(made.values()), program.outputs))
+    return _fuse_three(program, _shuffle)[0]
+
+
+def _shuffle(split: Step, permute: Step, flat: Step) -> Step | None:
+    if not _is_shuffle(split, permute, flat):
+        return None
+    attrs: dict[str, Attribute] = {"groups": int(split.output.shape[1])}
+    return replace(flat, kind="channel_shuffle", inputs=split.inputs, attrs=attrs)
+
+
+def merge_group_norms(program: Program) -> Program:
+    """A norm over rows that are groups, as the op that it is."""
+    merged, names = _fuse_three(program, norms.regrouped)
+    return _join(renamed(merged, names), norms.affine)
 
 
 def _is_shuffle(split: Step, permute: Step, flat: Step) -> bool:

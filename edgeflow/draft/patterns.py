@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from edgeflow.draft.steps import Step
 from edgeflow.graph import Attribute
@@ -232,21 +232,3 @@ def _constant(step: Step, side: str) -> float | None:
         return None
     alone = weight.size == 1 and weight.ndim <= len(step.output.shape)
     return float(weight.item()) if alone else math.nan
-
-
-def affine(norm: Step, step: Step) -> Step | None:
-    """A product or a sum behind a layer norm becomes its scale or its shift."""
-    role = {"mul": "scale", "add": "shift"}.get(step.kind)
-    weight = step.weights.get("right", step.weights.get("left"))
-    if norm.kind != "layer_norm" or role is None or weight is None:
-        return None
-    dims = norm.attrs["dims"]
-    assert isinstance(dims, int)
-    shape = tuple(int(dim) for dim in norm.output.shape[len(norm.output.shape) - dims :])
-    spoken = "shift" in norm.weights or role in norm.weights
-    if spoken or weight.shape[-dims:] != shape or weight.size != math.prod(shape):
-        return None
-    if step.output.shape != norm.output.shape:
-        return None
-    weights = {**norm.weights, role: weight.reshape(shape)}
-    return replace(norm, name=step.name, weights=weights, output=step.output)

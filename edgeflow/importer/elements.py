@@ -118,16 +118,29 @@ def softsign(node: Node) -> str:
     return node.emit("div", [node.tensor(), below])
 
 
+_NEUTRAL = {
+    ("add", "left", 0),
+    ("add", "right", 0),
+    ("sub", "right", 0),
+    ("mul", "left", 1),
+    ("mul", "right", 1),
+    ("div", "right", 1),
+}
+"""What changes nothing."""
+
+
 def combine(node: Node, kind: str, left: Value, right: Value) -> str:
     """Two tensors, or one and a constant: a number where one will do, else a weight."""
     inputs, weights, attrs = [], {}, {}
-    tensor = left if isinstance(left, str) else right
+    tensor = left if isinstance(left, str) else str(right)
     for side, value in (("left", left), ("right", right)):
         if isinstance(value, str):
             inputs.append(value)
         elif (number := scalar(value)) is not None and value.ndim <= len(node.shape(tensor)):
             if value.dtype.name != node.dtype(tensor):
                 raise ModelError(f"it mixes {value.dtype} and {node.dtype(tensor)}")
+            if (kind, side, number) in _NEUTRAL:
+                return tensor
             attrs[side] = node.number(number)
         else:
             weights[side] = value

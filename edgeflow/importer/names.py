@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from onnx import NodeProto
 
-_WORDS = {"Concat": "cat"}
-"""Where torch's word differs from that of ONNX."""
+_WORDS = {"Concat": "cat", "Reshape": "view"}
+"""What torch calls them, where ONNX says it otherwise."""
 
 
 def places(nodes: Sequence[NodeProto]) -> list[str]:
