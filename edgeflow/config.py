@@ -37,6 +37,9 @@ class NodeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cluster: Name = "home"
     compute: str = "auto"
     """auto cpu cuda none"""
+    engine: str = "auto"
+    """auto: each segment on the engine that is quickest for it here; torch or onnx: that one first,
+    and the other where it refuses."""
     threads: Annotated[int, Meta(ge=0)] = 0
     """Threads of the engine; 0: one a core. Results are bit-equal only at the same number."""
     bind: str = ""

@@ -171,12 +171,14 @@ class BlobsChecked(Struct, frozen=True, tag=True):
 
 
 class SegmentBuilt(Struct, frozen=True, tag=True):
-    """Weights loaded, executor warm; `engine` in words."""
+    """Weights loaded, executor warm, on the engine of that name."""
 
     key: SegmentKey
     engine: str
     layers_s: tuple[float, ...] = ()
     """Seconds of each of its layers in one run; empty where they were not timed."""
+    note: str = ""
+    """Which other engine refused it, and why."""
 
 
 class SegmentUnbuildable(Struct, frozen=True, tag=True):

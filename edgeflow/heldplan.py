@@ -33,7 +33,8 @@ class HeldPlan:
     """Of them, by their place in the plan."""
     missing: dict[str, int] = field(default_factory=dict)
     want_bytes: int = 0
-    engine: str = ""
+    engines: dict[int, str] = field(default_factory=dict)
+    """On what each built segment runs."""
     predicted: dict[int, tuple[float, float]] = field(default_factory=dict)
     """By segment, as far as asked for: seconds by this node's own rates and timings, and what a
     sample of it counts."""

@@ -99,11 +99,17 @@ class Holdings:
                 self.active[deployment] = held.plan.hash
 
     def segment_times(self) -> tuple[SegmentTime, ...]:
-        """How long this node takes for each segment that ran here."""
+        """On what each segment that is built here runs, and how long it takes."""
         return tuple(
-            SegmentTime(held.plan.deployment, str(held.plan.id), at, *measured)
+            SegmentTime(
+                held.plan.deployment,
+                str(held.plan.id),
+                at,
+                *held.measured.get(at, (0.0, 0)),
+                held.engines.get(at, ""),
+            )
             for held in self.plans.values()
-            for at, measured in sorted(held.measured.items())
+            for at in sorted(held.built)
         )
 
     def advance(
@@ -143,7 +149,7 @@ class Holdings:
         """An executor is warm; the last one takes the plan on."""
         held = self.plans.get(key.hash)
         if held is not None and held.step == "building":
-            held.engine = engine
+            held.engines[key.segment] = engine
             held.built.add(key.segment)
             if len(held.built) == len(held.segments):
                 held.step = "links"

@@ -197,6 +197,9 @@ class SegmentTime(Struct, frozen=True):
     seconds: Seconds
     """Of the last few frames, the newest counting most."""
     runs: Count
+    """0: it is built, and no frame has come yet."""
+    engine: str = ""
+    """On what it runs: torch, onnx."""
 
 
 class Load(Struct, frozen=True, tag="load"):

@@ -222,7 +222,7 @@ class NodeCore:
         segment = held.segment(event.key.segment) if held is not None else None
         if held is not None and graph is not None and segment is not None:
             self.upkeep.time(held, segment, graph, event.layers_s)
-        return []
+        return [Tell(event.note)] if event.note else []
 
     def _on_unbuildable(self, event: SegmentUnbuildable, now_s: float) -> list[Effect]:
         self.parts.holdings.fail(event.key.hash, event.text)

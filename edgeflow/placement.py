@@ -6,6 +6,8 @@
     group  := (layer | first ".." last)+ "@" (node | tile+)    ranges run in the layers' order
     tile   := node "[" rows ("," columns)? "]"                  half open: 0:19
 
+Screens say behind a node on which engine it runs its layers, `@edge-1(onnx)`; that is read over.
+
 A group with tiles is one fused run of layers, each node computing its rectangle of the last map. A
 node may have several tiles, which it computes one after the other; what follows from all this, who
 sends what to whom, is `edgeflow.split`.
@@ -29,6 +31,7 @@ Placement = Mapping[str, str]
 """Node name by layer name; total: every layer of the graph exactly once."""
 
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}")
+_ENGINE = re.compile(r"\([a-z+]{1,24}\)")
 _TILE = re.compile(r"(?P<node>[^\s\[\]]+)\[(?P<rect>[^\]]*)\]")
 _RECT = re.compile(r"(\d{1,9}):(\d{1,9})(?:,(\d{1,9}):(\d{1,9}))?")
 TILES_MAX = 64
@@ -143,7 +146,7 @@ def parse_placement(graph: Graph, line: str) -> dict[str, str | TileMap]:
     """The placement that a line says; PlacementError names what does not fit and the cure."""
     index = {layer.name: at for at, layer in enumerate(graph.layers)}
     found: dict[str, str | TileMap] = {}
-    for group in line.split("|"):
+    for group in _ENGINE.sub("", line).split("|"):
         what, at, where = group.partition("@")
         if not at or not what.split():
             raise PlacementError(
@@ -161,6 +164,20 @@ def parse_placement(graph: Graph, line: str) -> dict[str, str | TileMap]:
         found.update(dict.fromkeys(layers, place or _one_node(where)))
     check_total(graph, found)
     return {layer.name: found[layer.name] for layer in graph.layers}
+
+
+def with_engines(line: str, engines: Mapping[str, str]) -> str:
+    """The line with the engine said behind each node of which it is known."""
+
+    def say(word: str) -> str:
+        node, bracket, rest = word.partition("[")
+        engine = engines.get(node, "")
+        return f"{node}({engine}){bracket}{rest}" if engine else word
+
+    groups = (group.partition("@") for group in line.split("|"))
+    return "|".join(
+        f"{what}{at}{' '.join(map(say, where.split(' ')))}" for what, at, where in groups
+    )
 
 
 def _nodes(where: str | TileMap) -> str:

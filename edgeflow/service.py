@@ -20,7 +20,7 @@ from types import FrameType
 from edgeflow.config import NodeConfig
 from edgeflow.errors import UsageError
 from edgeflow.events import BrokerDown, BrokerUp, Calibrated, Cleared, Event, Heard
-from edgeflow.executors import engines, has_cuda
+from edgeflow.executors import chosen, engines, has_cuda
 from edgeflow.graph import Graph
 from edgeflow.io.calibrate import calibrate
 from edgeflow.io.engine import Engine
@@ -50,7 +50,8 @@ class Service:
 
     def __init__(self, config: NodeConfig) -> None:
         self.config = config
-        self.device = _device(config.compute)
+        self.device = _device(config)
+        self.engines = _engines(config, self.device)
         self.threads = config.threads or usable_cores()
         self._temporary = not config.state_dir
         folder = config.state_dir or tempfile.mkdtemp(prefix="edgeflow-")
@@ -74,7 +75,9 @@ class Service:
         self.links = Links(node=config.name, session=session, config=config, identity=keys)
         self.core = NodeCore(self._caps(session))
         self.mqtt = Mqtt(config, session, self._give)
-        self.engine = Engine(config, self.store, self.inbox.put, self.threads, self.device)
+        self.engine = Engine(
+            config, self.store, self.inbox.put, self.threads, self.device, self.engines
+        )
         self.loop = Loop(self.core, self.inbox, self.links, self.mqtt, self.engine, self.store)
         self.loop.on_event = self._watch
         self.mqtt.start()
@@ -115,7 +118,7 @@ class Service:
             cores=machine.cores,
             memory_bytes=machine.memory_bytes,
             accelerators=machine.accelerators if self.device == "cuda" else (),
-            engines=engines() if self.device != "none" else (),
+            engines=self.engines if config.engine == "auto" else self.engines[:1],
             rates=None,
             can_lead=config.can_lead if config.can_lead is not None else self.device != "none",
             reachable=config.reachable,
@@ -128,7 +131,8 @@ class Service:
         """About a second of measuring, as slow as the node is told to be."""
         rates: Rates | None = None
         if self.device != "none":
-            rates = calibrate(self.threads, self.device)
+            engines = self.engines if self.config.engine == "auto" else self.engines[:1]
+            rates = calibrate(self.threads, self.device, engines)
         if rates is not None:
             factor = self.config.emulate.compute_factor
             rates = Rates(
@@ -193,19 +197,30 @@ def emulation(config: NodeConfig) -> str:
     return ", ".join(said)
 
 
-def _device(compute: str) -> str:
+def _engines(config: NodeConfig, device: str) -> tuple[str, ...]:
+    """Engines that segments are tried on, in their order; of a wished one the others are only there
+    for what it refuses."""
+    if device == "none":
+        return ()
+    if device == "cuda":
+        return ("torch",)
+    return tuple(sorted(engines(), key=lambda engine: engine != config.engine))
+
+
+def _device(config: NodeConfig) -> str:
     """cpu, cuda or none; UsageError where what was asked for is not there."""
+    compute = config.compute
     if compute == "none" or (compute == "auto" and not engines()):
         return "none"
-    if not engines():
-        raise UsageError(
-            f"compute = {compute}, but no engine is installed: pip install 'edgeflow-dnn[torch]',"
-            " or set compute = none"
-        )
-    if compute == "cpu":
+    engine = chosen(config.engine)
+    if compute == "cpu" or (compute == "auto" and engine == "onnx"):
         return "cpu"
-    if has_cuda():
+    if engine == "torch" and has_cuda():
         return "cuda"
     if compute == "cuda":
-        raise UsageError("compute = cuda, but torch sees no CUDA device; use cpu or auto")
+        raise UsageError(
+            "compute = cuda, but torch sees no CUDA device; use cpu or auto"
+            if engine == "torch"
+            else "compute = cuda is for torch: pip install 'edgeflow-dnn[torch]', engine = torch"
+        )
     return "cpu"

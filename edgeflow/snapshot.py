@@ -63,6 +63,8 @@ class DeploymentView(Struct, frozen=True):
     """What is tiled over whom."""
     segments: tuple[SegmentTime, ...] = ()
     """Measured seconds of the committed plan's segments, by their place in it."""
+    engines: dict[str, str] = {}
+    """Node -> on what it runs its segments of the committed plan: torch, onnx, onnx+torch."""
 
 
 class Snapshot(Struct, frozen=True):
@@ -145,6 +147,16 @@ def _segments(plan: Plan, peers: list[Peer]) -> tuple[SegmentTime, ...]:
     return tuple(sorted(found, key=lambda each: each.segment))
 
 
+def _engines(plan: Plan, peers: list[Peer]) -> dict[str, str]:
+    found = {}
+    for peer in peers:
+        if peer.load is not None and peer.name in plan.sessions:
+            found[peer.name] = "+".join(
+                sorted({each.engine for each in _segments(plan, [peer]) if each.engine})
+            )
+    return {name: engines for name, engines in found.items() if engines}
+
+
 def _deployment(view: View, peers: list[Peer]) -> DeploymentView:
     assert view.spec is not None
     status, board = view.status, view.board
@@ -173,4 +185,5 @@ def _deployment(view: View, peers: list[Peer]) -> DeploymentView:
         nodes=nodes,
         tiles=status.tiles if status is not None and is_told else (),
         segments=_segments(plan, peers) if plan is not None else (),
+        engines=_engines(plan, peers) if plan is not None else {},
     )

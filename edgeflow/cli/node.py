@@ -45,6 +45,9 @@ def start(  # one option a setting: long, and nothing to think about
         bool | None, typer.Option("--insecure", help="No key off loopback.")
     ] = None,
     compute: Annotated[str | None, typer.Option(help="auto, cpu, cuda or none.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="auto (the quickest for each segment), torch or onnx.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Of the engine; 0: all cores.")] = None,
     bind: Annotated[str | None, typer.Option(help="Address to accept links on.")] = None,
     tensors_port: Annotated[int | None, typer.Option(help="0: any free port.")] = None,

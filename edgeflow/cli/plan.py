@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from edgeflow.cli.options import DEFAULT_BROKER, Broker, Insecure, Key
 from edgeflow.cli.screen import Json
 from edgeflow.cost import Cluster
 from edgeflow.errors import UsageError
+from edgeflow.executors import engines
 from edgeflow.flow import Flow
 from edgeflow.io import clusterfile
 from edgeflow.io.calibrate import calibrate
@@ -130,7 +132,8 @@ def from_file(path: Path, source: str) -> Scene:
     if any(isinstance(node, dict) and "cpu" in node for node in tables):
         lab = labfile.convert(table, str(path))
         screen.note("calibrating this machine …")
-        scene = sketch.sketch(lab, source, str(path), lambda threads: calibrate(threads, "cpu"))
+        rates = partial(calibrate, device="cpu", engines=engines())
+        scene = sketch.sketch(lab, source, str(path), rates)
     else:
         scene = clusterfile.convert(table, path, source)
     return scene.entered_at(source) if source else scene

@@ -17,6 +17,7 @@ from edgeflow.cli.options import DEFAULT_BROKER, Broker, Cluster, Insecure, Key
 from edgeflow.cli.screen import Json
 from edgeflow.cli.tilefacts import by_segment
 from edgeflow.cli.tilemap import TileMaps
+from edgeflow.placement import with_engines
 from edgeflow.snapshot import DeploymentView, LinkView, NodeView, Snapshot
 
 STATUS_HELP = """Show nodes, leader, deployments and links, as they are now.
@@ -69,7 +70,7 @@ def tell_deployment(console: Console, view: DeploymentView) -> None:
         console.print(text, markup=False)
 
     say(f"\n{view.name} ({view.model} from {view.source}, {view.algorithm}): {view.phase}")
-    say(f"  {view.placement or view.sentence}")
+    say(f"  {with_engines(view.placement, view.engines) or view.sentence}")
     if view.plan:
         line = f"  plan {view.plan}, predicted {view.predicted_ms:.1f} ms"
         is_proven = view.lower_bound_ms >= view.predicted_ms * 0.999

@@ -66,7 +66,7 @@ class Line:
 
 def by_segment(times: Iterable[SegmentTime]) -> dict[int, float]:
     """Measured seconds of a plan's segments."""
-    return {each.segment: each.seconds for each in times}
+    return {each.segment: each.seconds for each in times if each.runs}
 
 
 def legend(views: Iterable[TileMapView]) -> dict[str, int]:

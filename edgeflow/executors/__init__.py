@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from typing import Protocol
 
 from edgeflow.errors import UsageError
@@ -44,6 +45,15 @@ def engines() -> tuple[str, ...]:
     """Engines that this installation can load."""
     found = importlib.util.find_spec
     return tuple(name for name in ENGINES if all(map(found, _LIBRARIES[name])))
+
+
+def version_of(engine: str) -> str:
+    """In words: `torch 2.13.0`; empty where it is not installed, and it is not loaded for this."""
+    library = _LIBRARIES[engine][-1]
+    try:
+        return f"{library} {metadata.version(library)}"
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def has_cuda() -> bool:

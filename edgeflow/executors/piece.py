@@ -91,6 +91,17 @@ def build_piece(
     )
 
 
+def reads_of(
+    graph: Graph, layers: Sequence[str], tile: Rect | None = None
+) -> Mapping[str, Rect | None]:
+    """Which part of each entering tensor a piece reads, without building it; TileError where the
+    layers cannot be tiled."""
+    entering, leaving = graph.boundary(layers)
+    if tile is None:
+        return dict.fromkeys(entering)
+    return dict(cut_out(graph, layers, {leaving[0]: tile}).inputs)
+
+
 def _places(cutout: Cutout, layers: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
     place = {layer: at for at, layer in enumerate(layers)}
     return tuple(place[cutout.layer_of[name]] for name in names)

@@ -1,4 +1,4 @@
-"""How fast this machine's engine is, in about a second, without any model of the user's.
+"""How fast this machine's engines are, in about a second, without any model of the user's.
 
 Small graphs of our own ops run on the very engine that will run segments, with as many threads:
 
@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
-from edgeflow.executors import build
+from edgeflow.executors import Build, build
 from edgeflow.graph import Array, Attribute, Contract, Graph, Op, Weight
 from edgeflow.io.probe import cpu_quota_cores
 from edgeflow.messages import Rates
@@ -37,15 +38,38 @@ OPS = 4
 Make = Callable[[str], Op]
 
 
-def calibrate(threads: int, device: str) -> Rates:
-    """Rates of the engine; UsageError where there is none."""
-    overhead_s = _op_s(_graph(lambda name: _relu(name, (1, 1, 1, 1))), threads, device)
+def calibrate(threads: int, device: str, engines: Sequence[str] = ("auto",)) -> Rates:
+    """Rates of these engines, of each kind of work the quickest one's; UsageError where one of them
+    is not installed."""
+    return _best(
+        [
+            _rates(partial(build, threads=threads, device=device, engine=engine), threads, device)
+            for engine in engines
+        ]
+    )
+
+
+def _best(rates: Sequence[Rates]) -> Rates:
+    """As a node has them that runs each segment on its quickest engine."""
+    return Rates(
+        conv_flops_per_s=max(each.conv_flops_per_s for each in rates),
+        matmul_flops_per_s=max(each.matmul_flops_per_s for each in rates),
+        memory_bytes_per_s=max(each.memory_bytes_per_s for each in rates),
+        op_overhead_s=min(each.op_overhead_s for each in rates),
+        depthwise_flops_per_s=max(each.depthwise_flops_per_s for each in rates),
+    )
+
+
+def _rates(build: Build, threads: int, device: str) -> Rates:
+    """Of one engine."""
+    measured = partial(_op_s, build, threads=threads, device=device)
+    overhead_s = measured(_graph(lambda name: _relu(name, (1, 1, 1, 1))))
 
     def rate(make: Make, *, in_bytes: bool = False) -> float:
         graph = _graph(make)
         op = graph.ops[0]
         work = op_bytes(op, graph) if in_bytes else op_flops(op, graph)
-        return work / max(_op_s(graph, threads, device) - overhead_s, 1e-7)
+        return work / max(measured(graph) - overhead_s, 1e-7)
 
     wide = rate(lambda name: _conv(name, 64, 56, 3))
     narrow = rate(lambda name: _conv(name, 256, 14, 1))
@@ -58,10 +82,10 @@ def calibrate(threads: int, device: str) -> Rates:
     )
 
 
-def _op_s(graph: Graph, threads: int, device: str) -> float:
+def _op_s(build: Build, graph: Graph, threads: int, device: str) -> float:
     """Seconds of one op of a graph."""
     layers = [layer.name for layer in graph.layers]
-    segment = build(graph, layers, graph.arrays, threads=threads, device=device)
+    segment = build(graph, layers, graph.arrays)
     contract = graph.inputs[0]
     shape = tuple(dim for dim in contract.shape if isinstance(dim, int))
     given = {contract.name: np.full(shape, 0.5, np.float32)}

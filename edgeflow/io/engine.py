@@ -3,7 +3,8 @@
     LoadManifest, CheckBlobs, BuildSegment ─▶ errands thread ┐
     RunSegment                             ─▶ compute thread ┴─▶ events into the inbox
 
-Emulation stretches compute here, after the real work, so that results stay what they are.
+Each segment runs on the engine that is quickest for it here (`edgeflow.io.trial`). Emulation
+stretches compute, after the real work, so that results stay what they are.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -33,10 +35,13 @@ from edgeflow.events import (
     SegmentKey,
     SegmentUnbuildable,
 )
-from edgeflow.executors.piece import Piece, build_piece
+from edgeflow.executors import ENGINES, version_of
+from edgeflow.executors.piece import Piece, build_piece, reads_of
 from edgeflow.graph import Array, Graph
+from edgeflow.io.probe import describe
 from edgeflow.io.slowness import Work
 from edgeflow.io.store import Store
+from edgeflow.io.trial import Choice, Memory, choose, key_of
 from edgeflow.io.worker import Worker
 from edgeflow.manifest import decode
 from edgeflow.messages import Rect
@@ -56,10 +61,22 @@ class Engine:
     """Everything slow that has to do with models."""
 
     def __init__(
-        self, config: NodeConfig, store: Store, say: Say, threads: int, device: str
+        self,
+        config: NodeConfig,
+        store: Store,
+        say: Say,
+        threads: int,
+        device: str,
+        engines: Sequence[str] = ENGINES[:1],
     ) -> None:
+        """`engines`: in the order in which they are tried."""
         self.store, self.say = store, say
         self.threads, self.device = threads, device
+        self.engines = tuple(engines)
+        self.compares = config.engine == "auto" and len(self.engines) > 1
+        """Is the quickest engine wanted, or the first that takes a segment?"""
+        self.memory = Memory(store.state_dir / "engines.json")
+        self.board = describe().board
         self.factor = config.emulate.compute_factor
         self.graphs: dict[str, Graph] = {}
         self.segments: dict[SegmentKey, Piece] = {}
@@ -106,17 +123,17 @@ class Engine:
         def job() -> None:
             graph = self.graphs[effect.model]
             try:
-                segment, seconds, layers_s = self._build(graph, effect)
+                choice, seconds, layers_s = self._build(graph, effect)
             except (EdgeflowError, OSError, RuntimeError, MemoryError) as error:
                 self.say(SegmentUnbuildable(effect.key, f"{type(error).__name__}: {error}"[:2000]))
                 return
             with self.lock:
                 if effect.key not in self.dropped:
-                    self.segments[effect.key] = segment
-                    if seconds * self.factor < SHORT_S and not _is_open(graph, segment):
+                    self.segments[effect.key] = choice.piece
+                    if seconds * self.factor < SHORT_S and not _is_open(graph, choice.piece):
                         self.short.add(effect.key)
                 self.dropped.discard(effect.key)
-            self.say(SegmentBuilt(effect.key, segment.engine, layers_s))
+            self.say(SegmentBuilt(effect.key, choice.engine, layers_s, choice.note))
 
         self.errands.do(job)
 
@@ -167,21 +184,41 @@ class Engine:
     def _work(self) -> Work:
         return Work(self.factor, self.threads == 1 and self.device == "cpu")
 
-    def _build(self, graph: Graph, effect: BuildSegment) -> tuple[Piece, float, tuple[float, ...]]:
+    def _build(self, graph: Graph, effect: BuildSegment) -> tuple[Choice, float, tuple[float, ...]]:
         """The segment, warm, and the seconds of one run on zeros: of all of it on this machine, and
         of each layer, as slow as the node is told to be."""
-        names = graph.weights_of(effect.layers)
-        arrays = {name: self.store.array(graph.weights[name]) for name in names}
-        segment = build_piece(
-            graph, effect.layers, arrays, effect.tile, threads=self.threads, device=self.device
-        )
-        zeros = {name: Placed(_zeros(graph, name, at), at) for name, at in segment.reads.items()}
-        segment.run([zeros])
+        choice, zeros = self._chosen(graph, effect)
         work = self._work()
-        _, layers_s = segment.timed([zeros])
+        _, layers_s = choice.piece.timed([zeros])
         stretch = work.stretch()
         seconds = time.perf_counter() - work.wall_s
-        return segment, seconds, tuple(each * stretch for each in layers_s)
+        return choice, seconds, tuple(each * stretch for each in layers_s)
+
+    def _chosen(self, graph: Graph, effect: BuildSegment) -> tuple[Choice, Parcel]:
+        """The segment on the engine that is quickest, as remembered or tried now, and zeros."""
+        names = graph.weights_of(effect.layers)
+        arrays = {name: self.store.array(graph.weights[name]) for name in names}
+        make = partial(
+            build_piece,
+            graph,
+            effect.layers,
+            arrays,
+            effect.tile,
+            threads=self.threads,
+            device=self.device,
+            timed=True,
+        )
+        reads = reads_of(graph, effect.layers, effect.tile)
+        zeros = {name: Placed(_zeros(graph, name, at), at) for name, at in reads.items()}
+        versions = [version_of(engine) for engine in self.engines]
+        key = key_of(effect.model, effect.layers, effect.tile, self.threads, self.board, *versions)
+        known = self.memory.get(key)
+        order = sorted(self.engines, key=lambda engine: engine != known)
+        compare = self.compares and known not in self.engines
+        choice = choose(order, lambda engine: make(engine=engine), zeros, compare=compare)
+        if choice.was_tried:
+            self.memory.put(key, choice.engine)
+        return choice, zeros
 
 
 def _zeros(graph: Graph, name: str, rect: Rect | None) -> Array:

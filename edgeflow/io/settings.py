@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from edgeflow import executors
 from edgeflow.config import SIGNALS_PORT, TENSORS_PORT, Emulate, NodeConfig
 from edgeflow.errors import UsageError
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Tier
@@ -27,6 +28,7 @@ else:
 
 TIERS = {tier.name: tier for tier in (DEVICE, EDGE, CLOUD)}
 COMPUTE = ("auto", "cpu", "cuda", "none")
+ENGINES = ("auto", *executors.ENGINES)
 
 
 def load(path: Path | None, overrides: Mapping[str, Any]) -> NodeConfig:
@@ -77,6 +79,8 @@ def convert(table: Mapping[str, Any], where: str) -> NodeConfig:
         raise UsageError(f"{where}: {_explain(str(error))}") from None
     if config.compute not in COMPUTE:
         raise UsageError(f"{where}: compute: {config.compute!r} is none of {', '.join(COMPUTE)}")
+    if config.engine not in ENGINES:
+        raise UsageError(f"{where}: engine: {config.engine!r} is none of {', '.join(ENGINES)}")
     if not config.brokers:
         raise UsageError(f'{where}: brokers: empty; write brokers = ["mqtt://127.0.0.1:1883"]')
     return config

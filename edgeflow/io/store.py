@@ -61,6 +61,7 @@ class Store:
     """
 
     def __init__(self, state_dir: Path, bytes_max: int) -> None:
+        self.state_dir = state_dir
         self._folder = state_dir / "blobs"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._bytes_max = bytes_max

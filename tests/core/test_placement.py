@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeflow.graph import Contract, Graph, Op
-from edgeflow.placement import PlacementError, format_placement, parse_placement
+from edgeflow.placement import (
+    PlacementError,
+    format_placement,
+    parse_placement,
+    with_engines,
+)
 from edgeflow.split import Patch, split
 
 
@@ -127,3 +132,17 @@ def test_segments_run_after_what_feeds_them_however_the_layers_stand() -> None:
 def test_nodes_that_wait_for_each_other_are_refused() -> None:
     with pytest.raises(PlacementError, match="cam, edge wait for each other"):
         split(FORK, {"a": "cam", "b": "edge", "c": "cam", "d": "cam", "e": "cam"}, "cam")
+
+
+def test_engines_said_behind_nodes_are_read_over() -> None:
+    line = "a..b @one | c @two[0:2] three[2:4] | d @one"
+    said = with_engines(line, {"one": "onnx", "three": "onnx+torch"})
+    assert said == "a..b @one(onnx) | c @two[0:2] three(onnx+torch)[2:4] | d @one(onnx)"
+    assert with_engines(line, {}) == line
+
+
+def test_a_line_pasted_from_a_screen_parses_back() -> None:
+    line = "a b @one | c d e @two"
+    said = with_engines(line, {"one": "onnx", "two": "torch"})
+    assert "(onnx)" in said
+    assert parse_placement(FORK, said) == parse_placement(FORK, line)
