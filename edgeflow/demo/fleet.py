@@ -33,6 +33,8 @@ class Fleet:
     """The processes, by name. Use it in a `with`: nothing outlives it."""
 
     folder: Path
+    python: str = sys.executable
+    """Whose packages the processes see."""
     port: int = 0
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -117,7 +119,7 @@ class Fleet:
         threads = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         with (self.folder / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-I", "-m", tied.__name__, str(os.getpid()), module, *options],
+                [self.python, "-I", "-m", tied.__name__, str(os.getpid()), module, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -27,6 +27,8 @@ FILES = (
     ("flower.jpg", "sklearn", "datasets/images", ""),
 )
 """(file, package, folder in it, the right label or empty where none is undisputed)."""
+SUM_OFF_MAX = 1e-2
+"""Probabilities sum up to 1 but for the rounding of some thousand classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,12 @@ def _inputs(graph: Graph, path: Path) -> dict[str, NDArray[np.uint8]]:
 
 
 def best_label(graph: Graph, output: Array) -> tuple[str, float]:
-    """(label, probability) of the likeliest class, of an output (1, classes)."""
-    index = int(np.argmax(output[0]))
-    label = graph.labels[index] if graph.labels else str(index)
-    return label, float(output[0, index])
+    """(label, probability) of the likeliest class, of an output (1, classes); its number where the
+    model has no labels. Scores that are no probabilities go through a softmax."""
+    scores = output[0].astype(np.float64)
+    if scores.min() < 0 or abs(scores.sum() - 1) > SUM_OFF_MAX:
+        scores = np.exp(scores - scores.max())
+        scores /= scores.sum()
+    index = int(np.argmax(scores))
+    label = graph.labels[index] if graph.labels else f"class {index}"
+    return label, float(scores[index])

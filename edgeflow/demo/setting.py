@@ -1,6 +1,8 @@
 """What both acts need before their first frame: a network, its answers undivided, nodes, weights.
 
-model ─▶ whole network here ─▶ nodes, wave by wave ─▶ weights on every edge node
+export, or a model file ─▶ whole network here ─▶ nodes, wave by wave ─▶ weights on every edge node
+
+Invariant: with a model file at hand nothing here asks for torch.
 """
 
 from __future__ import annotations
@@ -14,14 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeflow.api import Flow
-from edgeflow.audit import run as run_whole
 from edgeflow.demo.fleet import Fleet
 from edgeflow.demo.pictures import Photograph, read_all
 from edgeflow.demo.show import HAND_OUT, Show
-from edgeflow.errors import DeployError
+from edgeflow.errors import DeployError, ModelError
+from edgeflow.executors import build, engines
 from edgeflow.graph import Array, Graph
 from edgeflow.io.allocator import keep_freed_memory
-from edgeflow.modelfile import save
+from edgeflow.modelfile import load, save
+from edgeflow.picture import recipe_of
 
 DEPLOY_S = 90.0
 """A deployment is ready within this; weights go over the emulated radio."""
@@ -43,24 +46,32 @@ class Setting:
     wholes: Wholes
     whole_s: float
     """A picture, in this process on one thread."""
+    engine: str
+    """On which it was quickest."""
 
     def describe(self, emulated: str) -> str:
         """For the screen's first lines."""
         return (
             f"{len(self.graph.layers)} layers; undivided in this process: "
-            f"{self.whole_s * 1e3:.0f} ms a picture, one thread\n{emulated}"
+            f"{self.whole_s * 1e3:.0f} ms a picture on {self.engine}, one thread\n{emulated}"
         )
 
 
 @contextmanager
-def prepared(size: int, show: Show) -> Iterator[Setting]:
-    """The setting for pictures of so many pixels a side; its folder goes with it."""
+def prepared(given: Path | None, size: int, show: Show) -> Iterator[Setting]:
+    """The setting with the model file `given`, or with EfficientNet-Lite0 exported for pictures of
+    `size` pixels a side; its folder goes with it. ModelError where the file does not fit."""
     keep_freed_memory()
     with tempfile.TemporaryDirectory(prefix="edgeflow-demo-") as folder:
-        show.phase("Exporting EfficientNet-Lite0 with its ImageNet weights …")
-        graph = export_model(size)
-        model = Path(folder) / "efficientnet-lite0.safetensors"
-        save(graph, model)
+        if given is None:
+            show.phase("Exporting EfficientNet-Lite0 with its ImageNet weights …")
+            model = Path(folder) / "efficientnet-lite0.safetensors"
+            save(export_model(size), model)
+        else:
+            show.phase(f"Reading {given} …")
+            model = given
+        graph = load(model)
+        check_classifies(graph)
         photographs = read_all(graph)
         yield Setting(Path(folder), model, graph, photographs, *answer_whole(graph, photographs))
 
@@ -73,13 +84,38 @@ def export_model(size: int) -> Graph:
     return export(efficientnet_lite0(size=size), name="efficientnet-lite0")
 
 
-def answer_whole(graph: Graph, photographs: Sequence[Photograph]) -> tuple[Wholes, float]:
-    """(outputs of the undivided network by photograph, its median seconds a picture)."""
+def check_classifies(graph: Graph) -> None:
+    """ModelError where the network does not make one row of classes out of one picture."""
+    recipe_of(graph)
+    if len(graph.inputs) != 1:
+        names = ", ".join(contract.name for contract in graph.inputs)
+        raise ModelError(f"{graph.name} takes {names}; the demo has one picture a frame to give")
+    shapes = [graph.tensors[output].shape for output in graph.outputs]
+    if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][0] != 1:
+        told = ", ".join(str(shape) for shape in shapes)
+        raise ModelError(
+            f"{graph.name} answers {told}; the demo shows networks that classify one picture, which"
+            " answer (1, classes)"
+        )
+
+
+def answer_whole(graph: Graph, photographs: Sequence[Photograph]) -> tuple[Wholes, float, str]:
+    """(outputs of the undivided network by photograph, its median seconds a picture, the engine),
+    of the engine here that is quickest."""
+    found = [(*_answer_on(engine, graph, photographs), engine) for engine in engines()]
+    return min(found, key=lambda each: each[1])
+
+
+def _answer_on(
+    engine: str, graph: Graph, photographs: Sequence[Photograph]
+) -> tuple[Wholes, float]:
     answers, seconds = {}, []
-    run_whole(graph, photographs[0].inputs, threads=1)
+    layers = [layer.name for layer in graph.layers]
+    segment = build(graph, layers, graph.arrays, threads=1, outputs=graph.outputs, engine=engine)
+    segment.run(photographs[0].inputs)
     for photograph in photographs:
         start_s = time.perf_counter()
-        answers[photograph.name] = run_whole(graph, photograph.inputs, threads=1)
+        answers[photograph.name] = segment.run(photograph.inputs)
         seconds.append(time.perf_counter() - start_s)
     return answers, statistics.median(seconds)
 

@@ -41,6 +41,8 @@ class ShelfOptions:
     """A run."""
     size: int = 608
     steady_s: float = STEADY_S
+    model: Path | None = None
+    """A model file; without it the network is exported, which needs torch."""
 
 
 @dataclass(slots=True)
@@ -56,7 +58,7 @@ class Accident:
 def tell(options: ShelfOptions, show: ShelfShow) -> dict[str, Any]:
     """Run it. EdgeflowError where something that has to work does not."""
     started_s = time.monotonic()
-    with prepared(options.size, show) as setting:
+    with prepared(options.model, options.size, show) as setting:
         shelf = Shelf.of(setting.whole_s)
         show.phase(setting.describe(shelf.describe()))
         with Fleet(setting.folder) as fleet:

@@ -34,11 +34,13 @@ class Options:
     size: int = 448
     stay: bool = False
     """Keep the cluster running at the end, until Ctrl-C."""
+    model: Path | None = None
+    """A model file; without it the network is exported, which needs torch."""
 
 
 def tell(options: Options, show: Show) -> dict[str, Any]:
     """Run it. EdgeflowError where something that has to work does not."""
-    with prepared(options.size, show) as setting:
+    with prepared(options.model, options.size, show) as setting:
         world = World.of(setting.whole_s)
         show.phase(setting.describe(world.describe()))
         with Fleet(setting.folder) as fleet:

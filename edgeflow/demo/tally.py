@@ -1,8 +1,8 @@
 """What came of each frame, compared with the undivided network.
 
 An answer is right where it differs by no more than rounding (`difference.CLOSE`): all nodes run on
-one machine with one engine and one thread, but a tile may be summed in another order than the whole
-map. Whose bits differ at all are counted beside.
+one machine with one thread, but a tile may be summed in another order than the whole map, and a
+segment on another engine too. Whose bits differ at all are counted beside.
 
 Invariant: a frame counts once as result, error or lost; a second outcome counts as a duplicate.
 """
@@ -46,7 +46,7 @@ class Tally:
     inexact: int = 0
     """Results of which any bit differs, the mismatches among them."""
     judged: int = 0
-    """Results of photographs with an undisputed label."""
+    """Results of photographs with an undisputed label that the network knows."""
     labels_right: int = 0
     retried: int = 0
     latencies_s: list[float] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Tally:
         self.mismatches += not same(result.outputs, whole)
         self.inexact += not equal(result.outputs, whole)
         label, confidence = best_label(self.graph, result.output)
-        if photograph.right:
+        if photograph.right and photograph.right in self.graph.labels:
             self.judged += 1
             self.labels_right += label == photograph.right
         return Seen(photograph.name, label, confidence, result)
