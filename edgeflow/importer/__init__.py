@@ -13,6 +13,8 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgeflow.check import check
 from edgeflow.draft.passes import Program, clean_up
 from edgeflow.draft.steps import finish
@@ -45,8 +47,9 @@ def import_onnx(
     model = read_model(file)
     declared = inputs_of(model.graph, inputs or ())
     walk = Walk(model.graph, opset_of(model), declared, trust_shapes=not inputs)
-    outputs = walk.run()
-    done = walk.named(clean_up(Program(walk.builder.steps, outputs)))
+    with np.errstate(all="ignore"):  # what the file's numbers overflow to is the file's own affair
+        outputs = walk.run()
+        done = walk.named(clean_up(Program(walk.builder.steps, outputs)))
     title = file.stem if name is None else name
     graph = finish(title, walk.builder.inputs, done.steps, done.outputs, recipe, labels or ())
     check(graph)

@@ -159,9 +159,9 @@ def _affine(node: Node, count: tuple[int, ...], *roles: str) -> dict[str, Array 
 @converts("BatchNormalization")
 def batch_norm(node: Node) -> str:
     """Folded into the convolution before it where there is one (`edgeflow.draft.passes`)."""
-    node.alone()
     if node.attr("training_mode", 0):
         raise ModelError("it is a batch norm in training; export the model for inference")
+    node.alone()
     shape = node.shape()
     if len(shape) < 2:
         raise ModelError(f"{shape} has no channels")

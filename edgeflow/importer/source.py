@@ -102,7 +102,27 @@ def _parse(path: Path) -> ModelProto:
         raise ModelError(f"{path} {_DAMAGED}") from None
     if not model.HasField("graph") or not model.ir_version or not model.graph.output:
         raise ModelError(f"{path} {_DAMAGED}")
+    if not all(isinstance(text, str) for text in _texts(model)):
+        raise ModelError(f"{path} {_DAMAGED}")
     return model
+
+
+def _texts(model: ModelProto) -> Iterator[str]:
+    """Every name that is used later: protobuf hands over what is no UTF-8 as bytes."""
+    graph = model.graph
+    for node in [*graph.node, *(node for each in model.functions for node in each.node)]:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for info in [*graph.input, *graph.output, *graph.value_info]:
+        yield info.name
+        yield from (dim.dim_param for dim in info.type.tensor_type.shape.dim)
+    for tensor in _tensors(model):
+        yield tensor.name
+        for entry in tensor.external_data:
+            yield from (entry.key, entry.value)
+    for each in model.functions:
+        yield from (each.name, each.domain)
+    yield from (each.domain for each in model.opset_import)
 
 
 _DAMAGED = "is no whole ONNX file; was it cut off, or is it of another kind? Fetch it again"
