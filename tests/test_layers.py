@@ -73,9 +73,9 @@ PURE_EXCEPTIONS = {
 }
 
 OWNERS = {
-    "torch": "exporter executors",
+    "torch": "exporter executors bench",
     "onnx": "executors importer",
-    "onnxruntime": "executors",
+    "onnxruntime": "executors bench",
     "safetensors": "modelfile io",
     "scipy": "planning",
     "zmq": "io bench",
