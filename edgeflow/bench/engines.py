@@ -6,7 +6,7 @@ This process is the device: a broker runs beside it, a whole network is deployed
 real photographs are submitted, one at a time. In turns with them the same photographs run through
 bare onnxruntime (of the file that torch.onnx.export makes of the same module, its options as they
 are but for the threads), or through the bare torch module. Threads: one. A row has the median of
-the ratios of neighbours and its quartiles; building is the median over the segments between a network's
+the ratios of neighbours and its quartiles; building is the median over the segments between the
 single-tensor cuts, weights at hand, first run included.
 """
 

@@ -55,10 +55,15 @@ Ledger = Annotated[
     Path | None, typer.Option(help="Write down every frame and outcome; edgeflow ledger judges it.")
 ]
 Check = Annotated[
-    bool, typer.Option("--check", help="Compare with the undivided --model, run here by torch.")
+    bool,
+    typer.Option("--check", help="Compare, bit for bit, with the undivided --model, run here."),
 ]
 Threads = Annotated[
     int, typer.Option(min=1, help="Of the model that --check runs: as many as the nodes use.")
+]
+EngineName = Annotated[
+    str,
+    typer.Option(help="Of the model that --check runs, torch or onnx: the one that all nodes use."),
 ]
 
 
@@ -82,6 +87,7 @@ def infer(
     ledger: Ledger = None,
     check: Check = False,
     check_threads: Threads = 1,
+    check_engine: EngineName = "auto",
     broker: Broker = DEFAULT_BROKER,
     cluster: Cluster = "home",
     key: Key = "",
@@ -89,7 +95,9 @@ def infer(
     as_json: Json = False,
 ) -> None:
     """See HELP."""
-    load = Load(frames, seconds, rate, window, ledger, check, check_threads, deadline_s)
+    load = Load(
+        frames, seconds, rate, window, ledger, check, check_threads, check_engine, deadline_s
+    )
     for path in pictures:
         options.existing(path, "picture")
     need_sense(load, model)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -40,6 +41,7 @@ class Load:
     ledger: Path | None
     check: bool
     threads: int
+    engine: str
     deadline_s: float | None
 
     @property
@@ -69,7 +71,7 @@ def drive(
     as_json: bool,
 ) -> None:
     """Hand frames in, then show the figures; exit code 6 where the promise is broken."""
-    expected = rights(flow, deployment, graph, inputs, load.threads) if load.check else {}
+    expected = rights(flow, deployment, graph, inputs, load) if load.check else {}
     records: list[Line] = []
     with LedgerFile(load.ledger) if load.ledger else nullcontext() as file:
         driver = Driver(flow, deployment, inputs, file, expected, load.deadline_s)
@@ -100,14 +102,15 @@ def rights(
     deployment: str,
     graph: Graph,
     inputs: Mapping[str, Mapping[str, Array]],
-    threads: int,
+    load: Load,
 ) -> dict[str, str]:
     """Input -> sha256 of what the undivided model answers; ModelError where it is another model."""
     wanted = flow.ask(lambda core: core.parts.deployments.views[deployment].spec.model)
     if manifest.digest(manifest.encode(graph)) != wanted:
         raise ModelError(f"--model is not the model that {deployment} runs, so it proves nothing")
     screen.note(f"asking the undivided model about {len(inputs)} pictures first")
-    return {key: digest(audit.run(graph, each, threads=threads)) for key, each in inputs.items()}
+    answer = partial(audit.run, graph, threads=load.threads, engine=load.engine)
+    return {key: digest(answer(each)) for key, each in inputs.items()}
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgeflow.errors import LabError
+from edgeflow.executors import chosen
 from edgeflow.io.keys import new_key
 from edgeflow.lab import network, record
 from edgeflow.lab.labfile import BROKER
@@ -113,6 +114,7 @@ def _start_node(made: Record, quotas: Quotas, name: str) -> None:
         "key_file": str(made.key_file),
         "state_dir": str(folder),
         "threads": THREADS,
+        "engine": chosen("auto"),  # one for all: a ledger compares bits
         **spec.settings,
     }
     file = FOLDER / f"{name}.toml"

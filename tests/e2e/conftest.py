@@ -33,13 +33,13 @@ class Fleet:
     nodes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, tier: str, name: str, *options: str) -> None:
-        fixed = ["--name", name, "--broker", self.url, "--threads", "1"]
+        fixed = ["--name", name, "--broker", self.url, "--threads", "1", "--engine", "torch"]
         ports = ["--tensors-port", "0", "--signals-port", "0"]
         self.nodes[name] = self.spawn(f"edgeflow.nodes.{tier}", *fixed, *ports, *options)
 
     def join(self, name: str = "cam-1") -> Flow:
         """This process as a node, once every started one is ready and linked with it."""
-        flow = edgeflow.connect(self.url, name=name, threads=1, can_lead=False)
+        flow = edgeflow.connect(self.url, name=name, threads=1, engine="torch", can_lead=False)
         until(lambda: self._is_complete(flow), f"the fleet {sorted(self.nodes)} to be ready", flow)
         return flow
 
