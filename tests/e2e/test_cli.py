@@ -134,7 +134,8 @@ def test_a_cluster_is_deployed_to_asked_looked_at_and_left(
     broker: str, spawn: Spawn, model: Path, tmp_path: Path
 ) -> None:
     for tier, name in (("device", "cam-1"), ("edge", "edge-1")):
-        options = ["--name", name, "--broker", broker, "--threads", "1", "--engine", "torch", *PORTS]
+        options = ["--name", name, "--broker", broker, "--threads", "1", *PORTS]
+        options += ["--engine", "torch"]
         spawn(f"edgeflow.nodes.{tier}", *options)
     wishes = tmp_path / "deployments.toml"
     wishes.write_text(f'[[deployment]]\nname = "pictures"\nmodel = "{model}"\nsource = "cam-1"\n')

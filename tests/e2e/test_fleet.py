@@ -224,7 +224,9 @@ def test_a_fleet_where_only_the_cloud_can_be_dialled_from_outside_works(
 def _outside(fleet: Fleet, key: Path) -> Flow:
     import edgeflow
 
-    flow = edgeflow.connect(fleet.url, name="cam-1", threads=1, key_file=str(key), reachable=False)
+    flow = edgeflow.connect(
+        fleet.url, name="cam-1", threads=1, engine="torch", key_file=str(key), reachable=False
+    )
 
     def is_complete() -> bool:
         links = {(link.sender, link.receiver) for link in flow.snapshot().links if link.up}
