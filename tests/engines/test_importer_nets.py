@@ -161,6 +161,38 @@ def test_architectures_come_in_as_from_torch(architecture: str, opset: int, tmp_
     assert len(graph.cuts) > 10
 
 
+def test_a_detector_of_many_scales_comes_in_with_all_its_outputs(tmp_path: Path) -> None:
+    graph = both(zoo.detector(160), (torch.randn(1, 3, 160, 160),), tmp_path)
+    assert len(graph.outputs) == 7
+
+
+class Attention(nn.Module):
+    """A block of a transformer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(8)
+        self.parts = nn.Linear(8, 24)
+        self.out = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of (batch, tokens, 8)."""
+        n, tokens, width = x.shape
+        parts = self.parts(self.norm(x)).reshape(n, tokens, 3, 2, width // 2)
+        q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        made: Tensor = x + self.out(mixed.reshape(n, tokens, width))
+        return made
+
+
+def test_attention_comes_in(tmp_path: Path) -> None:
+    net = Attention().eval()
+    graph = import_onnx(file_of(net, (TOKENS,), tmp_path))
+    assert {"layer_norm", "linear", "matmul", "softmax"} <= set(kinds(graph))
+    (made,) = audit.run(graph, {graph.inputs[0].name: TOKENS.numpy()}).values()
+    np.testing.assert_allclose(made, net(TOKENS).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.slow
 def test_a_deep_architecture_comes_in_as_from_torch(tmp_path: Path) -> None:
     """torch writes a concat of concats as one; in float32 the module itself is off by 6e-4."""
