@@ -16,13 +16,13 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from skimage import data
-from skimage.transform import resize
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its common name
 
 import edgeflow
 from edgeflow import audit
+from edgeflow.demo.pictures import find
 from edgeflow.draft.inputs import parse_contract
 from edgeflow.errors import ModelError
 from edgeflow.exporter import export, zoo
@@ -389,7 +389,7 @@ def test_centerface_finds_the_astronaut() -> None:
     path = centerface()
     graph = import_onnx(path, inputs=[parse_contract("input.1=float32:1x3x512x512")])
     assert graph.outputs == ("537", "538", "539", "540")
-    picture = (resize(data.astronaut(), (512, 512)) * 255).astype(np.float32)
+    picture = np.asarray(Image.open(find("astronaut.png", "skimage", "data")), np.float32)
     feed = {"input.1": np.ascontiguousarray(picture.transpose(2, 0, 1)[None])}
     made = audit.run(graph, feed)
     for name, wanted in zip(graph.outputs, by_onnxruntime(path, feed), strict=True):

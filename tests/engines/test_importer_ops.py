@@ -31,6 +31,9 @@ def floats(*shape: int) -> Array:
     return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
 
 
+BOTH = (False, True)
+
+
 @dataclass
 class Case:
     """One node over tensors `a`, `b`, … of these shapes, and constants behind them."""
@@ -143,8 +146,16 @@ ELEMENTS = [
     Case("HardSigmoid", [MAP], [], {"alpha": 1.0, "beta": 0.3}),
     *(Case(op, [MAP, MAP]) for op in ("Add", "Sub", "Mul", "Div")),
     *(Case(op, [MAP, (7, 1)]) for op in ("Add", "Sub", "Mul", "Div")),
-    *(Case(op, [MAP], [number(2)], first=first) for op in ("Sub", "Div") for first in (0, 1)),
-    *(Case(op, [MAP], [floats(4, 1, 1)], first=f) for op in ("Sub", "Mul", "Div") for f in (0, 1)),
+    *(
+        Case(op, [MAP], [number(2)], first=first)
+        for op in ("Sub", "Div")
+        for first in (False, True)
+    ),
+    *(
+        Case(op, [MAP], [floats(4, 1, 1)], first=f)
+        for op in ("Sub", "Mul", "Div")
+        for f in (False, True)
+    ),
     *(Case(op, [MAP], [number(0)], first=True) for op in ("Sub", "Mul", "Div")),
     *(Case(op, [MAP], [number(1)], first=True) for op in ("Sub", "Div")),
     Case("Sub", [MAP], [number(0)], kinds="identity"),
@@ -313,7 +324,10 @@ MOVES = [
     Case("SpaceToDepth", [(1, 2, 6, 4)], [], {"blocksize": 2, "mode": "CRD"}, 28),
 ]
 
-ASYMMETRIC = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+ASYMMETRIC: dict[str, Any] = {
+    "coordinate_transformation_mode": "asymmetric",
+    "nearest_mode": "floor",
+}
 SMALL = (1, 2, 4, 6)
 TWICE = np.array([1, 1, 2, 3], dtype=np.float32)
 
