@@ -223,6 +223,12 @@ class Submitted(Struct, frozen=True, tag=True):
     """None: the deployment's default."""
 
 
+class Withdrawn(Struct, frozen=True, tag=True):
+    """The user cancelled a frame of this process: where it has no outcome yet, it gets one now."""
+
+    token: int
+
+
 class Wanted(Struct, frozen=True, tag=True):
     """Deploy, change or remove a deployment."""
 
@@ -257,6 +263,7 @@ Event = (
     | SegmentDone
     | SegmentFailed
     | Submitted
+    | Withdrawn
     | Wanted
     | Asked
 )
@@ -379,6 +386,14 @@ class Deliver(Struct, frozen=True, tag=True):
     plan: str
 
 
+class Quarantine(Struct, frozen=True, tag=True):
+    """Keep the input of a frame that killed its workers, for its owner to look at."""
+
+    bundle: Bundle
+    name: str
+    """Safe as a file name."""
+
+
 class Tell(Struct, frozen=True, tag=True):
     """A sentence for the node's own log."""
 
@@ -404,6 +419,7 @@ Effect = (
     | RunSegment
     | Release
     | Deliver
+    | Quarantine
     | Tell
     | Stop
 )

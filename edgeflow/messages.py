@@ -3,7 +3,8 @@
 Two wires carry them:
 
     MQTT (JSON)      State Caps Load Leader Spec Board Held Status Metrics Notice Request Response
-    ZeroMQ (msgpack) signals: Hello Welcome Receipt Refusal Failure BlobRequest BlobMissing
+    ZeroMQ (msgpack) signals: Hello Welcome Receipt Refusal Failure Cancel Withdraw BlobRequest
+                     BlobMissing
                      with bytes behind them: Frame Result Submit Outcome BlobChunk ProbeData
 
 Invariant: a message is data. It is checked field by field where bytes become a message
@@ -269,6 +270,8 @@ class Spec(Struct, frozen=True, tag="spec"):
     placement: str = ""
     """A placement line fixes the plan by hand; empty: the algorithm chooses."""
     window_frames: Annotated[int, Meta(ge=1, le=1024)] = 4
+    window_bytes: Annotated[int, Meta(ge=1)] = 64 << 20
+    """Inputs of frames in flight, at most; one frame may always fly."""
     deadline_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     objective: Annotated[str, Meta(pattern=r"^(latency|throughput|traffic)\Z")] = "latency"
     """What the plan is to be good at."""
@@ -503,6 +506,29 @@ class Failure(Struct, frozen=True, tag="failure"):
     text: Sentence
 
 
+class Cancel(Struct, frozen=True, tag="cancel"):
+    """From a frame's source to the nodes of an attempt: start nothing more of it. It may overtake
+    the tensors that it is about."""
+
+    deployment: Name
+    source: Name
+    source_session: int
+    frame: Count
+    attempt: Count
+    """This one and all before it."""
+    is_over: bool = True
+    """The frame has its outcome. False: another attempt goes on, and a result that is being
+    computed now is still welcome."""
+
+
+class Withdraw(Struct, frozen=True, tag="withdraw"):
+    """From a remote submitter to the source: nobody waits for this frame any more."""
+
+    deployment: Name
+    frame: Count
+    """As in Submit."""
+
+
 class BlobRequest(Struct, frozen=True, tag="blob-request"):
     """Asks for length_bytes of a blob from offset_bytes on."""
 
@@ -517,7 +543,9 @@ class BlobMissing(Struct, frozen=True, tag="blob-missing"):
     sha256: Digest
 
 
-SignalMessage = Hello | Welcome | Receipt | Refusal | Failure | BlobRequest | BlobMissing
+SignalMessage = (
+    Hello | Welcome | Receipt | Refusal | Failure | Cancel | Withdraw | BlobRequest | BlobMissing
+)
 
 
 # --- ZeroMQ, lane `tensors`: a header, then raw buffers -----------------------------------------

@@ -51,7 +51,7 @@ ROOMS = {
         " timings heldplan holding headers openframe tally inflight stage boards survey lead relay"
         " beside whatif tileviews prices",
     ),
-    "mind": Room(3, True, "parts duties upkeep control node snapshot questions sim"),
+    "mind": Room(3, True, "parts duties upkeep control intake node snapshot questions sim"),
     "engines": Room(
         3,
         False,
@@ -92,8 +92,8 @@ TEST_LINES_MAX = 600
 FUNCTION_LINES_MAX = 40
 
 SIZE_EXCEPTIONS: dict[str, tuple[int, str]] = {
-    "edgeflow/messages.py": (620, "all words in one file, so that the union is closed"),
-    "edgeflow/events.py": (420, "all words in one file, so that the union is closed"),
+    "edgeflow/messages.py": (660, "all words in one file, so that the union is closed"),
+    "edgeflow/events.py": (450, "all words in one file, so that the union is closed"),
     "edgeflow/cli/node.py::start": (60, "one option a setting, and nothing to think about"),
     "edgeflow/cli/deploy.py::deploy": (50, "most of it is options"),
     "edgeflow/cli/plan.py::plan": (50, "most of it is options"),

@@ -50,6 +50,7 @@ def _of(kind: Any) -> st.SearchStrategy[Any]:
         "session": sessions,
         "source_session": sessions,
         "window_frames": st.integers(1, 1024),
+        "window_bytes": st.integers(1, 1 << 40),
         "deadline_s": st.floats(0.1, 3600),
         "objective": st.sampled_from(("latency", "throughput", "traffic")),
         "latency_s_max": st.floats(0, 3600),
