@@ -17,6 +17,7 @@ from dataclasses import replace as changed
 from msgspec.structs import replace
 
 from edgeflow.events import Effect, Publish, Stop, Tell
+from edgeflow.heldplan import Route
 from edgeflow.membership import HEARTBEAT_S
 from edgeflow.messages import CLOUD, EDGE, Availability, LayerTimes, Load, Rates
 from edgeflow.parts import Parts, layer_seconds
@@ -59,7 +60,7 @@ class Duties:
         self._notice_pause(now_s)
         effects = [*parts.inflight.tick(now_s), *parts.stage.tick(now_s)]
         if parts.inflight.frames:
-            effects += parts.inflight.on_lost(lambda plan: not self._is_whole(plan, now_s), now_s)
+            effects += parts.inflight.on_lost(lambda way: not self._is_whole(way, now_s), now_s)
         effects += parts.relay.tick(parts.neighbours.linked(), now_s)
         is_busy = bool(parts.inflight.frames or len(parts.stage))
         alive = list(parts.membership.alive(now_s))
@@ -130,12 +131,12 @@ class Duties:
             self.parts.membership.on_pause(paused_s, now_s)
             self.parts.election = self.parts.election.on_pause(paused_s)
 
-    def _is_whole(self, plan_hash: str, now_s: float) -> bool:
-        """Whether all nodes of a plan live in its sessions; a retired one tells by refusals."""
-        held = self.parts.holdings.plans.get(plan_hash)
-        return held is None or all(
-            self.parts.membership.is_here(node, session, now_s)
-            for node, session in held.plan.sessions.items()
+    def _is_whole(self, route: Route, now_s: float) -> bool:
+        """Whether all nodes of a way live in its sessions; a retired one tells by refusals."""
+        way = self.parts.holdings.way_on(route)
+        return way is None or all(
+            self.parts.membership.is_here(node, way.plan.sessions[node], now_s)
+            for node in way.nodes
         )
 
     def _keep_models(self, now_s: float) -> list[Effect]:

@@ -1,11 +1,16 @@
 """One plan at one node: how far it is prepared, what the node does in it, and how long that takes.
 
-Invariant: `segments` are this node's own, each under its place in the plan.
+    plan ── variant 0 ─▶ Way: split, this node's segments, what they run on     used
+         '─ variant k ─▶ Way: the same, on other nodes                          when one is lost
+
+Invariant: a way's `segments` are this node's own, each under its place in that variant.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,27 +23,38 @@ RECENT_RUNS = 8
 """A segment's seconds are those of about so many runs. Fewer show one hiccup as the truth."""
 
 
+class Route(NamedTuple):
+    """Under what an attempt flies."""
+
+    hash: str
+    """Of the plan."""
+    variant: int
+
+
 @dataclass(slots=True)
-class HeldPlan:
-    """One plan here, and how far its preparation is."""
+class Way:
+    """One variant of a plan, as this node takes part in it."""
 
     plan: Plan
-    step: str = "manifest"
-    """manifest checking fetching building links ready failed"""
-    why: str = ""
-    split: Split | None = None
-    segments: tuple[Segment, ...] = ()
+    variant: int
+    split: Split
+    me: str
+    """This node."""
+    segments: tuple[Segment, ...] = field(init=False)
     """This node's own; none where it is only the source."""
+    nodes: frozenset[str] = field(init=False)
+    """All whose loss ends it: who computes, and the source."""
+    peers: frozenset[str] = field(init=False)
+    """Whom this node sends to."""
+    route: Route = field(init=False)
+    """Names this way."""
     built: set[int] = field(default_factory=set)
-    """Of them, by their place in the plan."""
-    missing: dict[str, int] = field(default_factory=dict)
-    want_bytes: int = 0
+    """Of them, by their place in the variant."""
     engines: dict[int, str] = field(default_factory=dict)
     """On what each built segment runs."""
     predicted: dict[int, tuple[float, float]] = field(default_factory=dict)
     """By segment, as far as asked for: seconds by this node's own rates and timings, and what a
     sample of it counts."""
-
     shares: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     """By tiled segment, as far as asked for: which part of each layer's seconds it should take."""
     measured: dict[int, tuple[float, int]] = field(default_factory=dict)
@@ -46,17 +62,23 @@ class HeldPlan:
     frame_s: tuple[float, float] = (0.0, 0.0)
     """Of the segments since the last one of a frame: seconds that they took, and should have."""
 
+    def __post_init__(self) -> None:
+        self.segments = self.split.of(self.me)
+        self.nodes = frozenset({self.plan.source, *self.split.nodes})
+        self.peers = frozenset(self._peers()) - {self.me}
+        self.route = Route(self.plan.hash, self.variant)
+
     @property
     def home(self) -> tuple[str, int]:
         """Source and its session: every frame of this plan comes from there."""
         return self.plan.source, self.plan.sessions[self.plan.source]
 
     def key(self, segment: int) -> SegmentKey:
-        """Names a built segment of variant 0."""
-        return SegmentKey(self.plan.hash, 0, segment)
+        """Names a built segment."""
+        return SegmentKey(self.plan.hash, self.variant, segment)
 
     def segment(self, at: int) -> Segment | None:
-        """This node's segment of that place in the plan; None where it is another node's."""
+        """This node's segment of that place; None where it is another node's."""
         return next((segment for segment in self.segments if segment.at == at), None)
 
     def on_ran(self, segment: int, seconds: float) -> None:
@@ -65,13 +87,39 @@ class HeldPlan:
         known_s += (seconds - known_s) / min(runs + 1, RECENT_RUNS)
         self.measured[segment] = known_s, runs + 1
 
-    def peers(self, me: str) -> set[str]:
-        """Whom this node sends to under this plan."""
-        assert self.split is not None
+    def _peers(self) -> Iterator[str]:
         all_ = self.split.segments
-        peers = {all_[at].node for at in self.split.entry} if self.plan.source == me else set()
+        if self.plan.source == self.me:
+            yield from (all_[at].node for at in self.split.entry)
         for segment in self.segments:
-            peers |= {all_[at].node for at in segment.sends}
+            yield from (all_[at].node for at in segment.sends)
             if segment.results:
-                peers.add(self.plan.source)
-        return peers - {me}
+                yield self.plan.source
+
+
+@dataclass(slots=True)
+class HeldPlan:
+    """One plan here, and how far its preparation is."""
+
+    plan: Plan
+    step: str = "manifest"
+    """manifest checking fetching building links ready failed"""
+    why: str = ""
+    ways: tuple[Way, ...] = ()
+    """By variant; none before the model is known here."""
+    missing: dict[str, int] = field(default_factory=dict)
+    want_bytes: int = 0
+
+    @property
+    def segments(self) -> Iterator[tuple[SegmentKey, Segment]]:
+        """This node's own in all variants."""
+        return ((way.key(each.at), each) for way in self.ways for each in way.segments)
+
+    def way(self, variant: int) -> Way | None:
+        """One variant; None where the plan has no such."""
+        return self.ways[variant] if 0 <= variant < len(self.ways) else None
+
+    @property
+    def peers(self) -> frozenset[str]:
+        """Whom this node sends to in any variant."""
+        return frozenset(peer for way in self.ways for peer in way.peers)

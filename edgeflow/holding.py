@@ -29,7 +29,7 @@ from edgeflow.events import (
     Tell,
 )
 from edgeflow.graph import Graph
-from edgeflow.heldplan import HeldPlan
+from edgeflow.heldplan import HeldPlan, Route, Way
 from edgeflow.library import Library, blobs_of
 from edgeflow.messages import Board, Held, Holding, Plan, PlanId, SegmentTime
 from edgeflow.placement import PlacementError, parse_placement
@@ -77,12 +77,17 @@ class Holdings:
         """Plans held for a deployment."""
         return (held for held in self.plans.values() if held.plan.deployment == deployment)
 
-    def ready(self, plan_hash: str, plan_id: PlanId, variant: int = 0) -> HeldPlan | None:
-        """The plan a frame names, if its frames are computed here."""
+    def ready(self, plan_hash: str, plan_id: PlanId, variant: int = 0) -> Way | None:
+        """The variant of a plan that a frame names, if its frames are computed here."""
         held = self.plans.get(plan_hash)
-        if held is None or held.step != "ready" or held.plan.id != plan_id or variant != 0:
+        if held is None or held.step != "ready" or held.plan.id != plan_id:
             return None
-        return held
+        return held.way(variant)
+
+    def way_on(self, route: Route) -> Way | None:
+        """A variant of a plan, while that is held, ready or not."""
+        held = self.plans.get(route.hash)
+        return held.way(route.variant) if held is not None else None
 
     def active_plan(self, deployment: str) -> HeldPlan | None:
         """At the source: the plan for new frames."""
@@ -105,11 +110,12 @@ class Holdings:
                 held.plan.deployment,
                 str(held.plan.id),
                 at,
-                *held.measured.get(at, (0.0, 0)),
-                held.engines.get(at, ""),
+                *way.measured.get(at, (0.0, 0)),
+                way.engines.get(at, ""),
             )
             for held in self.plans.values()
-            for at in sorted(held.built)
+            for way in held.ways[:1]
+            for at in sorted(way.built)
         )
 
     def advance(
@@ -122,7 +128,7 @@ class Holdings:
                 effects += self._derive(held, holders, now_s)
             if held.step == "fetching" and not self._still_missing(held):
                 effects += self._check_blobs(held)
-            if held.step == "links" and held.peers(self.me) <= linked:
+            if held.step == "links" and held.peers <= linked:
                 held.step = "ready"
                 self.commit(deployment)
         return effects
@@ -141,17 +147,18 @@ class Holdings:
             return []
         held.step = "building"
         return [
-            BuildSegment(held.key(each.at), held.plan.model, each.layers, each.tile)
-            for each in held.segments
+            BuildSegment(key, held.plan.model, each.layers, each.tile)
+            for key, each in held.segments
         ]
 
     def on_built(self, key: SegmentKey, engine: str) -> None:
         """An executor is warm; the last one takes the plan on."""
         held = self.plans.get(key.hash)
-        if held is not None and held.step == "building":
-            held.engines[key.segment] = engine
-            held.built.add(key.segment)
-            if len(held.built) == len(held.segments):
+        way = held.way(key.variant) if held is not None else None
+        if held is not None and way is not None and held.step == "building":
+            way.engines[key.segment] = engine
+            way.built.add(key.segment)
+            if all(len(each.built) == len(each.segments) for each in held.ways):
                 held.step = "links"
 
     def fail(self, plan_hash: str, why: str) -> None:
@@ -221,7 +228,7 @@ class Holdings:
         for sha256 in held.missing:
             if not any(sha256 in other.missing for other in self.plans.values()):
                 self.library.fetch.forget(sha256)
-        return [DropSegment(held.key(segment.at)) for segment in held.segments]
+        return [DropSegment(key) for key, _ in held.segments]
 
     def _derive(self, held: HeldPlan, holders: tuple[str, ...], now_s: float) -> list[Effect]:
         plan = held.plan
@@ -232,20 +239,21 @@ class Holdings:
                 return []
             return self.library.want(plan.model, holders, now_s)
         try:
-            placement = parse_placement(graph, plan.variants[0])
-            held.split = split(graph, placement, plan.source)
+            splits = [
+                split(graph, parse_placement(graph, line), plan.source) for line in plan.variants
+            ]
         except PlacementError as error:
             self.fail(plan.hash, str(error))
             return []
-        held.segments = held.split.of(self.me)
-        if not held.segments:
+        held.ways = tuple(Way(plan, variant, each, self.me) for variant, each in enumerate(splits))
+        if not any(way.segments for way in held.ways):
             held.step = "links"
             return []
         return self._check_blobs(held, graph)
 
     def _check_blobs(self, held: HeldPlan, graph: Graph | None = None) -> list[Effect]:
         graph = graph or self.library.graphs[held.plan.model]
-        layers = dict.fromkeys(layer for segment in held.segments for layer in segment.layers)
+        layers = dict.fromkeys(layer for _, segment in held.segments for layer in segment.layers)
         names = graph.weights_of(layers)
         held.step = "checking"
         return [CheckBlobs(held.plan.model, held.plan.hash, blobs_of(graph, names))]

@@ -25,7 +25,7 @@ from edgeflow.bundles import Bundles
 from edgeflow.events import Bundle, Effect, SendTensors
 from edgeflow.graph import Graph
 from edgeflow.headers import misfit, mismatch
-from edgeflow.heldplan import HeldPlan
+from edgeflow.heldplan import Route, Way
 from edgeflow.membership import DEAD_S
 from edgeflow.messages import Failure, Metrics, Refusal, Result
 from edgeflow.openframe import OpenFrame, answer, attempt_at
@@ -60,8 +60,8 @@ class Inflight:
     bundles: Bundles
     frames: dict[int, OpenFrame] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)
-    broken: dict[str, float] = field(default_factory=dict)
-    """Plan hash -> not before."""
+    broken: dict[Route, float] = field(default_factory=dict)
+    """Way -> not before."""
     next_id: int = 0
     parked_bytes: int = 0
 
@@ -89,14 +89,12 @@ class Inflight:
     def pump(
         self,
         deployment: str,
-        plan: HeldPlan | None,
+        way: Way,
         window: int,
-        graph: Graph | None,
+        graph: Graph,
         now_s: float,
     ) -> list[Effect]:
-        """Send parked frames while there is a usable plan and room in the window."""
-        if plan is None or graph is None or now_s < self.broken.get(plan.plan.hash, 0.0):
-            return []
+        """Send parked frames along a usable way while there is room in the window."""
         mine = [frame for frame in self.frames.values() if frame.deployment == deployment]
         flying = sum(frame.flying for frame in mine)
         effects: list[Effect] = []
@@ -108,7 +106,7 @@ class Inflight:
             if wrong := mismatch(frame.tensors, graph.inputs):
                 effects += self._end(frame, "malformed", wrong, now_s)
                 continue
-            effects += self._send(frame, plan, graph, flying, now_s)
+            effects += self._send(frame, way, graph, flying, now_s)
             flying += 1
         return effects
 
@@ -130,8 +128,8 @@ class Inflight:
     def tick(self, now_s: float) -> list[Effect]:
         """Deadlines and attempt time-outs."""
         effects: list[Effect] = []
-        for plan_hash in [each for each, until_s in self.broken.items() if now_s >= until_s]:
-            del self.broken[plan_hash]
+        for route in [each for each, until_s in self.broken.items() if now_s >= until_s]:
+            del self.broken[route]
         for frame in list(self.frames.values()):
             if now_s >= frame.deadline_s:
                 text = f"no answer after {frame.sent} attempts"
@@ -148,7 +146,7 @@ class Inflight:
                 self.tallies[message.deployment].late += 1
             return []
         graph = frame.graph
-        if graph is None or frame.attempts.get(message.attempt) != message.hash:
+        if graph is None or frame.attempts.get(message.attempt) != (message.hash, message.variant):
             return []
         if wrong := misfit(message.tensors, graph, frame.wanted[message.attempt]):
             is_last = frame.flying and message.attempt == frame.sent
@@ -167,7 +165,7 @@ class Inflight:
                 got[patch] = self.bundles.hold(bundle)
         if set(got) != frame.wanted[message.attempt]:
             return []
-        self.broken.pop(message.hash, None)
+        self.broken.pop(Route(message.hash, message.variant), None)
         return self._end(frame, "", "", now_s, got)
 
     def on_refusal(self, message: Refusal, now_s: float) -> list[Effect]:
@@ -192,20 +190,24 @@ class Inflight:
             self.broken[frame.attempts[message.attempt]] = now_s + BROKEN_S
         return self._retry(frame, message.code, message.text, now_s)
 
-    def on_lost(self, is_over: Callable[[str], bool], now_s: float) -> list[Effect]:
-        """Attempts under plans that cannot answer any more (by hash) are tried anew."""
+    def on_lost(self, is_over: Callable[[Route], bool], now_s: float) -> list[Effect]:
+        """Attempts on ways that cannot answer any more are tried anew."""
         effects: list[Effect] = []
         for frame in list(self.frames.values()):
-            plan_hash = frame.attempts[frame.sent] if frame.flying else ""
-            if frame.flying and is_over(plan_hash):
-                self.broken[plan_hash] = now_s + BROKEN_S
+            route = frame.attempts[frame.sent] if frame.flying else None
+            if route is not None and is_over(route):
+                self.broken[route] = now_s + BROKEN_S
                 effects += self._retry(frame, "peer-lost", "a node of the plan was lost", now_s)
         return effects
+
+    def is_broken(self, route: Route, now_s: float) -> bool:
+        """Whether a way lost a node so lately that it is not tried yet."""
+        return now_s < self.broken.get(route, 0.0)
 
     def plans_in_use(self) -> frozenset[str]:
         """Hashes of the plans that open frames fly under."""
         return frozenset(
-            frame.attempts[frame.sent] for frame in self.frames.values() if frame.flying
+            frame.attempts[frame.sent].hash for frame in self.frames.values() if frame.flying
         )
 
     def metrics(self, deployment: str, now_s: float) -> Metrics:
@@ -216,25 +218,24 @@ class Inflight:
         return tally.metrics(deployment, self.me, flying, len(mine) - flying, now_s)
 
     def _send(
-        self, frame: OpenFrame, held: HeldPlan, graph: Graph, flying: int, now_s: float
+        self, frame: OpenFrame, way: Way, graph: Graph, flying: int, now_s: float
     ) -> list[Effect]:
-        assert held.split is not None
-        plan = held.plan
+        plan = way.plan
         if frame.graph is not graph:
             frame.graph, frame.attempts, frame.wanted = graph, {}, {}
         frame.sent += 1
-        frame.attempts[frame.sent] = plan.hash
-        frame.wanted[frame.sent] = held.split.outputs
+        frame.attempts[frame.sent] = way.route
+        frame.wanted[frame.sent] = way.split.outputs
         frame.flying, frame.plan = True, plan.id
         timeout_s = self._timeout_s(frame.deployment, plan.predicted_s, flying + 1)
         frame.expires_s = now_s + timeout_s * 2**frame.spent
         return [
             SendTensors(
-                held.split.segments[at].node,
-                attempt_at(frame, held, self.session, at, now_s),
+                way.split.segments[at].node,
+                attempt_at(frame, way, self.session, at, now_s),
                 (frame.bundle,),
             )
-            for at in held.split.entry
+            for at in way.split.entry
         ]
 
     def _timeout_s(self, deployment: str, predicted_s: float, flying: int) -> float:

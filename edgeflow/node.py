@@ -2,7 +2,7 @@
 
                  ┌─ control ─ membership ─ election ─ deployments ─ holdings ─ library ─ fetch
     Event ─▶ handle ─ duties (ticks) ─ lead (only while this node leads)          ─▶ Effect, …
-                 └─ neighbours ─ inflight (as source) ─ stage (as worker) ─ relay (as client)
+                 └─ neighbours ─ intake ─ inflight (a source) ─ stage (a worker) ─ relay (a client)
 
 The shells differ: `edgeflow.io.loop` carries effects out on a machine, `edgeflow.sim` in virtual
 time. This class only passes each event to the parts it concerns; a message to itself comes straight
@@ -25,7 +25,6 @@ from edgeflow.events import (
     BrokerUp,
     Calibrated,
     ChunkStored,
-    Deliver,
     Effect,
     Event,
     Heard,
@@ -49,6 +48,8 @@ from edgeflow.events import (
     Transferred,
     Wanted,
 )
+from edgeflow.heldplan import Route
+from edgeflow.intake import Intake
 from edgeflow.library import KEEP
 from edgeflow.messages import (
     BlobMissing,
@@ -61,9 +62,7 @@ from edgeflow.messages import (
     Result,
     Submit,
 )
-from edgeflow.openframe import OpenFrame
 from edgeflow.parts import Parts
-from edgeflow.stage import BUDGET_S_MAX
 from edgeflow.upkeep import Upkeep
 
 FRAME_EVENTS = frozenset(
@@ -80,6 +79,7 @@ class NodeCore:
         self.duties = Duties(self.parts)
         self.upkeep = Upkeep(self.parts)
         self.control = Control(self.parts, self.duties, self.upkeep)
+        self.intake = Intake(self.parts)
         self._handlers: dict[type[Any], Callable[[Any, float], list[Effect]]] = {
             Tick: lambda _, now_s: self.duties.tick(now_s),
             Sampled: self.control.on_sampled,
@@ -104,7 +104,7 @@ class NodeCore:
             SegmentFailed: lambda event, now_s: self.parts.stage.on_failed(
                 event.job, event.text, now_s, event.code
             ),
-            Submitted: self._on_submitted,
+            Submitted: self.intake.on_submitted,
             Wanted: self.control.on_wanted,
             Asked: lambda event, now_s: self.duties.drain(event.why, now_s),
         }
@@ -145,8 +145,9 @@ class NodeCore:
     def _on_link_up(self, event: LinkUp, now_s: float) -> list[Effect]:
         self.parts.membership.on_link(event.peer, event.session, True)
         for held in self.parts.holdings.plans.values():
-            if event.peer in held.plan.sessions:
-                self.parts.inflight.broken.pop(held.plan.hash, None)
+            for way in held.ways:
+                if event.peer in way.nodes:
+                    self.parts.inflight.broken.pop(way.route, None)
         return self.parts.neighbours.on_up(event.peer, event.session, now_s)
 
     def _on_link_down(self, event: LinkDown, now_s: float) -> list[Effect]:
@@ -158,12 +159,12 @@ class NodeCore:
         effects += self.parts.inflight.on_lost(self._lost_with(event.peer), now_s)
         return effects + self.parts.relay.on_link_down(event.peer, now_s)
 
-    def _lost_with(self, peer: str) -> Callable[[str], bool]:
-        """Which plans, by hash, cannot answer without that peer; unknown ones cannot either."""
+    def _lost_with(self, peer: str) -> Callable[[Route], bool]:
+        """Which ways cannot answer without that peer; unknown ones cannot either."""
 
-        def is_over(plan_hash: str) -> bool:
-            held = self.parts.holdings.plans.get(plan_hash)
-            return held is None or peer in held.plan.sessions
+        def is_over(route: Route) -> bool:
+            way = self.parts.holdings.way_on(route)
+            return way is None or peer in way.nodes
 
         return is_over
 
@@ -183,13 +184,13 @@ class NodeCore:
     def _on_tensors(self, event: Tensors, now_s: float) -> list[Effect]:
         match event.message:
             case Frame() as frame:
-                held = self.parts.holdings.ready(frame.hash, frame.plan, frame.variant)
-                graph = self.parts.library.graphs.get(held.plan.model) if held else None
-                return self.parts.stage.on_frame(event, held, graph, now_s)
+                way = self.parts.holdings.ready(frame.hash, frame.plan, frame.variant)
+                graph = self.parts.library.graphs.get(way.plan.model) if way else None
+                return self.parts.stage.on_frame(event, way, graph, now_s)
             case Result() as result:
                 return self.parts.inflight.on_result(result, event.bundle, now_s)
             case Submit() as submit:
-                return self._on_submit(event, submit, now_s)
+                return self.intake.on_submit(event, submit, now_s)
             case Outcome() as outcome:
                 return self.parts.relay.on_outcome(outcome, event.bundle, now_s)
 
@@ -217,11 +218,11 @@ class NodeCore:
 
     def _on_built(self, event: SegmentBuilt, now_s: float) -> list[Effect]:
         self.parts.holdings.on_built(event.key, event.engine)
-        held = self.parts.holdings.plans.get(event.key.hash)
-        graph = self.parts.library.graphs.get(held.plan.model) if held is not None else None
-        segment = held.segment(event.key.segment) if held is not None else None
-        if held is not None and graph is not None and segment is not None:
-            self.upkeep.time(held, segment, graph, event.layers_s)
+        way = self.parts.holdings.way_on(Route(event.key.hash, event.key.variant))
+        graph = self.parts.library.graphs.get(way.plan.model) if way is not None else None
+        segment = way.segment(event.key.segment) if way is not None else None
+        if way is not None and graph is not None and segment is not None:
+            self.upkeep.time(way, segment, graph, event.layers_s)
         return [Tell(event.note)] if event.note else []
 
     def _on_unbuildable(self, event: SegmentUnbuildable, now_s: float) -> list[Effect]:
@@ -230,69 +231,11 @@ class NodeCore:
 
     def _on_done(self, event: SegmentDone, now_s: float) -> list[Effect]:
         work = self.parts.stage.running
-        graph = self.parts.library.graphs.get(work.held.plan.model) if work is not None else None
+        graph = self.parts.library.graphs.get(work.way.plan.model) if work is not None else None
         if work is not None and graph is not None:
-            self.upkeep.learn(work.held, work.segment, graph, event.seconds)
-            self.upkeep.time(work.held, work.segment, graph, event.layers_s)
+            self.upkeep.learn(work.way, work.segment, graph, event.seconds)
+            self.upkeep.time(work.way, work.segment, graph, event.layers_s)
         return self.parts.stage.on_done(event, graph, self.parts.neighbours.linked(), now_s)
-
-    # --- the user --------------------------------------------------------------------------------
-
-    def _on_submitted(self, event: Submitted, now_s: float) -> list[Effect]:
-        view = self.parts.deployments.views.get(event.deployment)
-        spec = view.spec if view is not None else None
-        if self.parts.state in ("draining", "offline"):
-            text = f"{self.parts.me} is {self.parts.state}: it takes no new frames"
-            return [Deliver(event.token, "draining", text, (), (), 0.0, 0, "")]
-        if spec is None or spec.removed:
-            text = f"there is no deployment {event.deployment}; `edgeflow status` lists them"
-            return [Deliver(event.token, "unknown-deployment", text, (), (), 0.0, 0, "")]
-        deadline_s = event.deadline_s or spec.deadline_s
-        if spec.source != self.parts.me:
-            linked = self.parts.neighbours.linked()
-            return self.parts.relay.submit(event, spec.source, deadline_s, linked, now_s)
-        frame = self._open(event, event.deployment, deadline_s, now_s)
-        frame.token = event.token
-        return self._accept(frame)
-
-    def _on_submit(self, event: Tensors, submit: Submit, now_s: float) -> list[Effect]:
-        """A frame from another node: it is accepted here, or told at once why not."""
-        view = self.parts.deployments.views.get(submit.deployment)
-        spec = view.spec if view is not None else None
-        me, code, text = self.parts.me, "", ""
-        if spec is None or spec.removed or spec.source != me:
-            code, text = "unknown-deployment", f"{me} is not the source of {submit.deployment}"
-        elif self.parts.state in ("draining", "offline"):
-            code, text = "draining", f"{me} is {self.parts.state}: it takes no new frames"
-        elif not submit.budget_s > 0:
-            code, text = "deadline", "it was spent on arrival"
-        if code:
-            outcome = Outcome(submit.deployment, submit.frame, code, text, ())
-            return [SendTensors(event.peer, outcome, ())]
-        budget_s = min(submit.budget_s, BUDGET_S_MAX)
-        frame = self._open(event, submit.deployment, budget_s, now_s)
-        frame.reply = (event.peer, submit.frame)
-        return self._accept(frame)
-
-    def _open(
-        self, event: Submitted | Tensors, deployment: str, budget_s: float, now_s: float
-    ) -> OpenFrame:
-        tensors = event.tensors if isinstance(event, Submitted) else event.message.tensors
-        return OpenFrame(
-            id=self.parts.inflight.new_id(),
-            deployment=deployment,
-            bundle=event.bundle,
-            size_bytes=event.size_bytes,
-            submitted_s=now_s,
-            deadline_s=now_s + budget_s,
-            token=None,
-            reply=None,
-            tensors=tensors,
-        )
-
-    def _accept(self, frame: OpenFrame) -> list[Effect]:
-        view = self.parts.deployments.views.get(frame.deployment)
-        return self.parts.inflight.submit(frame, self.parts.graph_of(view))
 
 
 def _home(parts: Parts, effect: SendTensors) -> Tensors:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from edgeflow.events import Bundle, Deliver, Effect, SendTensors
 from edgeflow.graph import Graph
 from edgeflow.headers import heads, heads_of
-from edgeflow.heldplan import HeldPlan
+from edgeflow.heldplan import Route, Way
 from edgeflow.messages import Frame, Outcome, PlanId, TensorHead
 from edgeflow.split import Patch
 
@@ -33,8 +33,8 @@ class OpenFrame:
     tensors: tuple[TensorHead, ...]
     sent: int = 0
     """Number of the last attempt."""
-    attempts: dict[int, str] = field(default_factory=dict)
-    """Attempt -> hash of its plan; only those under the model of the last attempt."""
+    attempts: dict[int, Route] = field(default_factory=dict)
+    """Attempt -> its plan and variant; only those under the model of the last attempt."""
     graph: Graph | None = None
     """Of the last attempt."""
     wanted: dict[int, frozenset[Patch]] = field(default_factory=dict)
@@ -50,17 +50,16 @@ class OpenFrame:
     """Of the last attempt."""
 
 
-def attempt_at(frame: OpenFrame, held: HeldPlan, session: int, segment: int, now_s: float) -> Frame:
+def attempt_at(frame: OpenFrame, way: Way, session: int, segment: int, now_s: float) -> Frame:
     """The header under which a segment's inputs leave the source for the attempt `frame.sent`."""
-    plan, graph = held.plan, frame.graph
-    assert held.split is not None
+    plan, graph = way.plan, frame.graph
     assert graph is not None
     given = {head.name: head for head in frame.tensors}
-    patches = held.split.entry[segment]
+    patches = way.split.entry[segment]
     return Frame(
         plan.deployment,
         plan.id,
-        0,
+        way.variant,
         plan.hash,
         plan.source,
         session,

@@ -22,14 +22,13 @@ from edgeflow.events import (
     Effect,
     RunSegment,
     SegmentDone,
-    SegmentKey,
     SendSignal,
     SendTensors,
     Tensors,
 )
 from edgeflow.graph import Graph
 from edgeflow.headers import heads_of, misfit
-from edgeflow.heldplan import HeldPlan
+from edgeflow.heldplan import Way
 from edgeflow.messages import Failure, Frame, Refusal, Result, TensorHead
 from edgeflow.split import Patch, Segment
 
@@ -46,7 +45,7 @@ class Work:
     """One attempt at one frame, at this node."""
 
     frame: Frame
-    held: HeldPlan
+    way: Way
     segment: Segment
     expires_s: float
     got: set[Patch] = field(default_factory=set)
@@ -92,15 +91,15 @@ class Stage:
     expired: int = 0
 
     def on_frame(
-        self, event: Tensors, held: HeldPlan | None, graph: Graph | None, now_s: float
+        self, event: Tensors, way: Way | None, graph: Graph | None, now_s: float
     ) -> list[Effect]:
         """Take one message of a frame, or refuse it."""
         frame = event.message
         assert isinstance(frame, Frame)
-        if held is None or graph is None or not held.segments:
+        if way is None or graph is None or not way.segments:
             return self._refuse(frame, "not-held")
-        segment = held.segment(frame.segment)
-        code, text = _what_is_wrong(frame, held, segment, graph)
+        segment = way.segment(frame.segment)
+        code, text = _what_is_wrong(frame, way, segment, graph)
         if code or segment is None:
             return self._refuse(frame, code, text)
         key = key_of(frame)
@@ -110,7 +109,7 @@ class Stage:
             return [*self._refuse(frame, "full", text), *self._drop(key)]
         if work is None:
             expires_s = now_s + min(frame.budget_s, BUDGET_S_MAX)
-            work = self.gathers[key] = Work(frame, held, segment, expires_s)
+            work = self.gathers[key] = Work(frame, way, segment, expires_s)
         if not self._add(work, event) or len(work.got) < len(segment.inputs):
             return []
         del self.gathers[key]
@@ -142,7 +141,7 @@ class Stage:
                 effects += self._forget(work)
                 continue
             self.running, self.job = work, self.job + 1
-            key = SegmentKey(work.frame.hash, work.frame.variant, work.segment.at)
+            key = work.way.key(work.segment.at)
             effects.append(RunSegment(self.job, key, tuple(work.bundles)))
         return effects
 
@@ -155,8 +154,7 @@ class Stage:
             return []
         self.running = None
         effects: list[Effect] = []
-        segment, frame, parts = work.segment, work.frame, work.held.split
-        assert parts is not None
+        segment, frame, parts = work.segment, work.frame, work.way.split
         if graph is not None:
             budget_s = work.expires_s - now_s
             for at, patches in segment.sends.items():
@@ -246,13 +244,13 @@ class Stage:
 
 
 def _what_is_wrong(
-    frame: Frame, held: HeldPlan, segment: Segment | None, graph: Graph
+    frame: Frame, way: Way, segment: Segment | None, graph: Graph
 ) -> tuple[str, str]:
     """(code, text) of the refusal; empty where a frame may be taken."""
     if segment is None:
         return "malformed", f"segment {frame.segment} of its plan is not for this node"
     if wrong := misfit(frame.tensors, graph, segment.wanted):
         return "malformed", wrong
-    if (frame.source, frame.source_session) != held.home:
+    if (frame.source, frame.source_session) != way.home:
         return "malformed", "its source is not that of its plan"
     return ("", "") if frame.budget_s > 0 else ("spent", "")

@@ -16,7 +16,7 @@ from edgeflow.cost import NodeCost, Seconds, Workload
 from edgeflow.estimate import RatioEstimate
 from edgeflow.events import Effect, Publish
 from edgeflow.graph import Graph
-from edgeflow.heldplan import HeldPlan
+from edgeflow.heldplan import HeldPlan, Way
 from edgeflow.messages import Held
 from edgeflow.parts import Parts, layer_seconds
 from edgeflow.split import Segment
@@ -64,10 +64,10 @@ class Upkeep:
         for name in sorted(parts.holdings.active):
             spec = parts.deployments.view(name).spec
             held = parts.holdings.active_plan(name)
-            if spec is None or held is None or not self._is_usable(held, now_s):
-                continue
-            graph = parts.library.graphs.get(held.plan.model)
-            effects += parts.inflight.pump(name, held, spec.window_frames, graph, now_s)
+            graph = parts.library.graphs.get(held.plan.model) if held is not None else None
+            way = self._usable(held, now_s) if held is not None else None
+            if spec is not None and way is not None and graph is not None:
+                effects += parts.inflight.pump(name, way, spec.window_frames, graph, now_s)
         return effects
 
     def contradict(self, heard: Held, now_s: float) -> None:
@@ -77,52 +77,59 @@ class Upkeep:
         if heard != self.told.get(heard.deployment, (mine, 0.0))[0]:
             self.told[heard.deployment] = (heard, now_s)
 
-    def time(
-        self, held: HeldPlan, segment: Segment, graph: Graph, layers_s: tuple[float, ...]
-    ) -> None:
+    def time(self, way: Way, segment: Segment, graph: Graph, layers_s: tuple[float, ...]) -> None:
         """Take in how long each layer of a segment took."""
         if len(layers_s) != len(segment.layers):
             return
         if segment.tile is not None:
-            parts_s = tile_shares(self.parts, held, segment, graph)
+            parts_s = tile_shares(self.parts, way, segment, graph)
             layers_s = tuple(s / part for s, part in zip(layers_s, parts_s, strict=True))
-        timings = self.parts.timings.setdefault(held.plan.model, Timings())
+        timings = self.parts.timings.setdefault(way.plan.model, Timings())
         timings.add(segment.layers, layers_s)
-        held.predicted.pop(segment.at, None)  # the others are timed themselves
-        for each in self.parts.holdings.plans.values():
-            if each is not held and each.plan.model == held.plan.model:
-                each.predicted.clear()
+        way.predicted.pop(segment.at, None)  # the others are timed themselves
+        for held in self.parts.holdings.plans.values():
+            for each in held.ways:
+                if each is not way and held.plan.model == way.plan.model:
+                    each.predicted.clear()
 
-    def learn(self, held: HeldPlan, segment: Segment, graph: Graph, seconds: float) -> None:
+    def learn(self, way: Way, segment: Segment, graph: Graph, seconds: float) -> None:
         """Compare a segment's time with what this node's own timings and rates predict.
 
         Segments whose layers were timed are compared all together, once a frame: a plan of tiles
         has many short ones and few long ones, and the long ones are what a frame takes.
         """
         parts = self.parts
-        held.on_ran(segment.at, seconds)
+        way.on_ran(segment.at, seconds)
         if parts.caps.rates is None:
             return
-        if segment.at not in held.predicted:
-            held.predicted[segment.at] = predicted_segment_s(parts, held, segment, graph)
-        predicted_s, share = held.predicted[segment.at]
+        if segment.at not in way.predicted:
+            way.predicted[segment.at] = predicted_segment_s(parts, way, segment, graph)
+        predicted_s, share = way.predicted[segment.at]
         if share >= 1.0:
-            took_s, should_s = held.frame_s
+            took_s, should_s = way.frame_s
             seconds, predicted_s = took_s + seconds, should_s + predicted_s
-            is_last = segment.at == held.segments[-1].at
-            held.frame_s = (0.0, 0.0) if is_last else (seconds, predicted_s)
+            is_last = segment.at == way.segments[-1].at
+            way.frame_s = (0.0, 0.0) if is_last else (seconds, predicted_s)
             if not is_last:
                 return
         if predicted_s > 0 and seconds >= LEARN_S_MIN:
-            known = parts.ratios.get(held.plan.model, RatioEstimate())
-            parts.ratios[held.plan.model] = known.add((seconds / predicted_s) ** share)
+            known = parts.ratios.get(way.plan.model, RatioEstimate())
+            parts.ratios[way.plan.model] = known.add((seconds / predicted_s) ** share)
 
-    def _is_usable(self, held: HeldPlan, now_s: float) -> bool:
-        """Nobody in it is known to be lost, and every link of the source is open."""
-        parts = self.parts
-        return held.peers(parts.me) <= parts.neighbours.linked() and all(
-            parts.membership.is_here(node, session, now_s)
-            for node, session in held.plan.sessions.items()
+    def _usable(self, held: HeldPlan, now_s: float) -> Way | None:
+        """The first variant in which nobody is known to be lost, and every link of the source is
+        open."""
+        parts, sessions = self.parts, held.plan.sessions
+        linked = parts.neighbours.linked()
+        return next(
+            (
+                way
+                for way in held.ways
+                if way.peers <= linked
+                and not parts.inflight.is_broken(way.route, now_s)
+                and all(parts.membership.is_here(node, sessions[node], now_s) for node in way.nodes)
+            ),
+            None,
         )
 
     def _tell_held(self, now_s: float) -> list[Effect]:
@@ -163,11 +170,11 @@ def _places(segment: Segment, graph: Graph) -> list[int]:
     return [at for at, layer in enumerate(graph.layers) if layer.name in wanted]
 
 
-def tile_shares(parts: Parts, held: HeldPlan, segment: Segment, graph: Graph) -> Seconds:
+def tile_shares(parts: Parts, way: Way, segment: Segment, graph: Graph) -> Seconds:
     """(its layers,) which part of each layer's seconds a segment's tile should take."""
-    known = held.shares.get(segment.at)
+    known = way.shares.get(segment.at)
     if known is None:
-        known = held.shares[segment.at] = _shares(parts, segment, graph)
+        known = way.shares[segment.at] = _shares(parts, segment, graph)
     return known
 
 
@@ -182,7 +189,7 @@ def _shares(parts: Parts, segment: Segment, graph: Graph) -> Seconds:
 
 
 def predicted_segment_s(
-    parts: Parts, held: HeldPlan, segment: Segment, graph: Graph
+    parts: Parts, way: Way, segment: Segment, graph: Graph
 ) -> tuple[float, float]:
     """Seconds of this node's segment by its timings, else rates, and what a sample of it counts.
 
@@ -192,10 +199,10 @@ def predicted_segment_s(
     """
     me = NodeCost(parts.me, parts.caps.tier, parts.caps.rates)
     prior_s = Workload.of(graph).seconds(me)
-    timed_s = layer_seconds(parts, held.plan.model, graph)
+    timed_s = layer_seconds(parts, way.plan.model, graph)
     places = _places(segment, graph)
     seconds = np.where(timed_s > 0, timed_s, prior_s)
-    seconds[places] *= tile_shares(parts, held, segment, graph)
+    seconds[places] *= tile_shares(parts, way, segment, graph)
     part_s, whole_s = float(seconds[places].sum()), float(seconds.sum())
     if (timed_s[places] > 0).all():
         return part_s, 1.0

@@ -195,7 +195,8 @@ class Judge:
         self.need(ok, "F3", f"{machine.name} runs a plan that it does not hold")
         work = parts.stage.running
         assert work is not None
-        same = work.frame.hash == effect.key.hash == work.held.plan.hash
+        named = (work.frame.hash, work.frame.variant)
+        same = named == work.way.route == (effect.key.hash, effect.key.variant)
         self.need(same, "F4", f"{machine.name}: frame {work.frame.frame} mixes plans")
         in_time = machine.clock_s() < work.expires_s
         self.need(in_time, "D5", f"{machine.name}: frame {work.frame.frame} runs too late")

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from edgeflow.bundles import Bundles
 from edgeflow.codec import plan_hash
 from edgeflow.events import Deliver, Effect, Release, SendTensors
-from edgeflow.heldplan import HeldPlan
+from edgeflow.heldplan import Route, Way
 from edgeflow.inflight import (
     ATTEMPTS_MAX,
     BACKOFF_S,
@@ -41,12 +41,12 @@ IMAGE = (TensorHead("image", "float32", (1, 3, 112, 112)),)
 HEAD = (TensorHead("head", "float32", (1, 8, 28, 28)),)
 
 
-def held(seq: int = 1, line: str = "stem..head @edge-1") -> HeldPlan:
+def held(seq: int = 1, line: str = "stem..head @edge-1") -> Way:
     sessions = {"cam-1": 1, "edge-1": 1}
     name = PlanId(CLAIM, seq)
     made = Plan(name, "job", MODEL, "cam-1", sessions, (line,), 0.01, 0.01, "x", "y", "0" * 64)
     plan = replace(made, hash=plan_hash(made))
-    return HeldPlan(plan, "ready", split=split(TOY, parse_placement(TOY, line), "cam-1"))
+    return Way(plan, 0, split(TOY, parse_placement(TOY, line), "cam-1"), "cam-1")
 
 
 class Source:
@@ -55,7 +55,7 @@ class Source:
     def __init__(self) -> None:
         self.bundles = Bundles()
         self.inflight = Inflight("cam-1", 1, self.bundles)
-        self.plan: HeldPlan | None = held()
+        self.plan: Way | None = held()
         self.now_s, self.bundle = 100.0, 0
 
     def submit(
@@ -75,6 +75,8 @@ class Source:
         return self.inflight.submit(frame, TOY)
 
     def pump(self, window: int = 4) -> list[Frame]:
+        if self.plan is None or self.inflight.is_broken(self.plan.route, self.now_s):
+            return []
         effects = self.inflight.pump("job", self.plan, window, TOY, self.now_s)
         return [
             effect.message
@@ -301,7 +303,8 @@ def test_outputs_of_two_attempts_never_mix() -> None:
     source.plan = held()
     source.submit()
     frame = source.inflight.frames[1]
-    frame.graph, frame.attempts, frame.sent, frame.flying = two, {1: "h" * 64, 2: "h" * 64}, 2, True
+    frame.graph, frame.sent, frame.flying = two, 2, True
+    frame.attempts = dict.fromkeys((1, 2), Route("h" * 64, 0))
     frame.wanted = dict.fromkeys((1, 2), frozenset({Patch("join"), Patch("head")}))
     said: list[str] = []
     for attempt, name in ((1, "join"), (2, "head")):

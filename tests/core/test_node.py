@@ -288,19 +288,19 @@ def test_a_node_with_many_tiles_learns_its_speed_from_whole_frames(edge: Node) -
     edge.hear(ManifestLoaded(MODEL, TOY))
     edge.board(preparing=wanted)
     parts = edge.core.parts
-    held = parts.holdings.plans[wanted.hash]
-    long, short = held.segments
-    held.predicted |= {long.at: (0.9, 1.0), short.at: (0.1, 1.0)}
+    (way,) = parts.holdings.plans[wanted.hash].ways
+    long, short = way.segments
+    way.predicted |= {long.at: (0.9, 1.0), short.at: (0.1, 1.0)}
     for _ in range(WINDOW):
-        edge.core.upkeep.learn(held, long, TOY, 0.9)
-        edge.core.upkeep.learn(held, short, TOY, 0.3)
+        edge.core.upkeep.learn(way, long, TOY, 0.9)
+        edge.core.upkeep.learn(way, short, TOY, 0.3)
     assert parts.ratios[MODEL].ratio == pytest.approx(1.2)
     assert parts.ratios[MODEL].samples == WINDOW
 
 
 def plan_layers(node: Node, wanted: Plan) -> tuple[str, ...]:
     """The layers of a plan that a node computes."""
-    (segment,) = node.core.parts.holdings.plans[wanted.hash].segments
+    ((_, segment),) = node.core.parts.holdings.plans[wanted.hash].segments
     return segment.layers
 
 

@@ -18,7 +18,7 @@ from edgeflow.events import (
     SendTensors,
     Tensors,
 )
-from edgeflow.heldplan import HeldPlan
+from edgeflow.heldplan import Way
 from edgeflow.messages import Claim, Failure, Frame, Plan, PlanId, Rect, Refusal, Result, TensorHead
 from edgeflow.placement import parse_placement
 from edgeflow.sim.toy import MODEL, TOY
@@ -30,12 +30,12 @@ LINKED = frozenset({"cam-1", "edge-2", "cloud-1"})
 NODES = {"cam-1": 1, "edge-1": 1, "edge-2": 1, "cloud-1": 1}
 
 
-def held(me: str = "edge-1", line: str = LINE) -> HeldPlan:
+def held(me: str = "edge-1", line: str = LINE) -> Way:
     name = PlanId(Claim(1, 1, "edge-9", 1), 1)
     made = Plan(name, "job", MODEL, "cam-1", NODES, (line,), 0.01, 0.01, "x", "y", "0" * 64)
     found = split(TOY, parse_placement(TOY, line), "cam-1")
     plan = replace(made, hash=plan_hash(made))
-    return HeldPlan(plan, "ready", split=found, segments=found.of(me))
+    return Way(plan, 0, found, me)
 
 
 class Worker:
@@ -44,7 +44,7 @@ class Worker:
     def __init__(self) -> None:
         self.bundles = Bundles()
         self.stage = Stage("edge-1", self.bundles)
-        self.held: HeldPlan | None = held()
+        self.held: Way | None = held()
         self.now_s, self.bundle = 50.0, 0
 
     def frame(self, number: int, *names: str, budget_s: float = 5.0, attempt: int = 1) -> Frame:
