@@ -217,18 +217,20 @@ def heads_of(message: TensorMessage, raw_bytes: int = 0) -> tuple[TensorHead, ..
 
 def _check_heads(message: TensorMessage, sizes: Sequence[int]) -> None:
     heads = heads_of(message, sum(sizes))
-    _refuse_unless(len(heads) == len(sizes), f"{len(heads)} tensors named, {len(sizes)} there")
-    _refuse_unless(len(heads) <= TENSORS_MAX, f"{len(heads)} tensors")
+    count = len(heads)
+    _refuse_unless(count == len(sizes) <= TENSORS_MAX, f"{count} tensors named, {len(sizes)} there")
     _refuse_unless(len({head.name for head in heads}) == len(heads), "a tensor named twice")
     _refuse_unless(sum(sizes) <= TENSOR_BYTES_MAX, f"{sum(sizes)} bytes of tensors")
     for head, size in zip(heads, sizes, strict=True):
         _refuse_unless(head.dtype in DTYPES, f"dtype {head.dtype[:40]!r}")
         _refuse_unless(len(head.name) <= NAME_CHARS_MAX, "a tensor's name is too long")
         _refuse_unless(len(head.shape) <= DIMS_MAX, f"{len(head.shape)} dimensions")
+        extent = math.prod(max(dim, 1) for dim in head.shape)  # numpy holds no (0, 2**62) either
+        _refuse_unless(extent <= TENSOR_BYTES_MAX, f"{head.name[:40]!r} is too large")
         wanted = math.prod(head.shape) * np.dtype(head.dtype).itemsize
         _refuse_unless(wanted == size, f"{head.name[:40]!r} should have {wanted} bytes, has {size}")
-    if isinstance(message, ProbeData):
-        _refuse_unless(message.size_bytes == sizes[0], "the probe is not as long as it says")
+    is_true = not isinstance(message, ProbeData) or message.size_bytes == sizes[0]
+    _refuse_unless(is_true, "the probe is not as long as it says")
     if isinstance(message, BlobChunk):
         end = message.offset_bytes + sizes[0]
         _refuse_unless(0 < sizes[0] <= CHUNK_BYTES_MAX, f"a chunk of {sizes[0]} bytes")
@@ -236,13 +238,13 @@ def _check_heads(message: TensorMessage, sizes: Sequence[int]) -> None:
 
 
 def _buffer(array: NDArray[Any]) -> memoryview:
-    order = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
-    return order.reshape(-1).view(np.uint8).data
+    little = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    return little.reshape(-1).view(np.uint8).data
 
 
 def _array(head: TensorHead, part: Buffer) -> NDArray[Any]:
     dtype = np.dtype(head.dtype).newbyteorder("<")
-    flat: NDArray[Any] = np.frombuffer(part, dtype=np.uint8)
+    flat = np.frombuffer(part, dtype=np.uint8)
     if flat.ctypes.data % dtype.itemsize:
         flat = flat.copy()  # ZeroMQ packs small messages anywhere; engines want them aligned
     array = flat.view(dtype).reshape(head.shape)
@@ -254,7 +256,7 @@ def _array(head: TensorHead, part: Buffer) -> NDArray[Any]:
 
 
 def _pack(message: Any) -> bytes:
-    header = _VERSION + bytes(_encode(msgspec.msgpack.encode, message))
+    header = _VERSION + _encode(msgspec.msgpack.encode, message)
     _refuse_unless(len(header) <= HEADER_BYTES_MAX, f"a header of {len(header)} bytes")
     return header
 
@@ -270,10 +272,9 @@ def _unpack(decode: Any, part: Buffer) -> Any:
 
 def _encode(encode: Any, message: Any) -> bytes:
     try:
-        payload: bytes = encode(message)
+        return bytes(encode(message))
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
         raise CodecError(f"cannot encode: {error}") from error
-    return payload
 
 
 def _decode(decode: Any, payload: Any) -> Any:

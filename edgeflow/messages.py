@@ -28,8 +28,13 @@ Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 """A sha256 in hexadecimal: it names a model (of its manifest) or a blob (of its bytes)."""
 
 Sentence = Annotated[str, Meta(max_length=2000)]
-Count = Annotated[int, Meta(ge=0)]
+Whole = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""Any integer that both wires carry: msgpack ends at 64 bits, and what one node could read no other
+could be told."""
+Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Seconds = Annotated[float, Meta(ge=0)]
+Amount = Annotated[float, Meta(ge=0)]
+Rate = Annotated[float, Meta(gt=0)]
 
 
 # --- who leads, and what it decided: one comparison orders all of these -------------------------
@@ -38,10 +43,11 @@ Seconds = Annotated[float, Meta(ge=0)]
 class Claim(Struct, frozen=True, order=True):
     """The right to lead. The higher term wins, then the better rank, then the names."""
 
-    term: Count
-    rank: int
+    term: Annotated[int, Meta(ge=0, le=1 << 53)]
+    """Rises by one with each claim; who counts beyond this did not count."""
+    rank: Whole
     node: Name
-    session: int
+    session: Whole
 
 
 class PlanId(Struct, frozen=True, order=True):
@@ -65,7 +71,7 @@ class Plan(Struct, frozen=True):
     deployment: Name
     model: Digest
     source: Name
-    sessions: dict[Name, int]
+    sessions: dict[Name, Whole]
     """Session of every node that takes part, the source included."""
     variants: tuple[str, ...]
     """Placement lines (`edgeflow.placement`); 0 is used, the others are prepared fallbacks."""
@@ -110,7 +116,7 @@ class State(Struct, frozen=True, tag="state"):
     topic: ClassVar[str] = "nodes/{node}/state"
     retain: ClassVar[bool] = True
     node: Name
-    session: int
+    session: Whole
     connection: Count
     """Counts the MQTT connections of this session: an older one's will is stale."""
     state: str
@@ -130,12 +136,12 @@ class Availability(Struct, frozen=True, tag="availability"):
 class Rates(Struct, frozen=True):
     """What a node measured of itself in about a second at its start."""
 
-    conv_flops_per_s: float
-    matmul_flops_per_s: float
-    memory_bytes_per_s: float
-    op_overhead_s: float
+    conv_flops_per_s: Rate
+    matmul_flops_per_s: Rate
+    memory_bytes_per_s: Rate
+    op_overhead_s: Seconds
     """Time of one op on next to no data."""
-    depthwise_flops_per_s: float = 0.0
+    depthwise_flops_per_s: Amount = 0.0
     """Depthwise convolutions run at a rate of their own; 0 where not measured."""
 
 
@@ -143,8 +149,8 @@ class Endpoint(Struct, frozen=True):
     """An address where a node accepts links: host (IPv4, IPv6 or name) and the two fixed ports."""
 
     host: str
-    tensors_port: int
-    signals_port: int
+    tensors_port: Whole
+    signals_port: Whole
 
 
 class Caps(Struct, frozen=True, tag="caps"):
@@ -153,11 +159,11 @@ class Caps(Struct, frozen=True, tag="caps"):
     topic: ClassVar[str] = "nodes/{node}/caps"
     retain: ClassVar[bool] = True
     node: Name
-    session: int
+    session: Whole
     tier: Tier
     board: str
     arch: str
-    cores: int
+    cores: Whole
     memory_bytes: Count
     accelerators: tuple[str, ...]
     engines: tuple[str, ...]
@@ -172,7 +178,7 @@ class Caps(Struct, frozen=True, tag="caps"):
     """CURVE key (Z85) of the data plane; empty without a cluster key."""
     emulated: str = ""
     """In words, what of this node is emulated; empty on a real one."""
-    protocols: tuple[int, int] = (PROTOCOL, PROTOCOL)
+    protocols: tuple[Whole, Whole] = (PROTOCOL, PROTOCOL)
     v: int = PROTOCOL
 
 
@@ -181,7 +187,7 @@ class LinkReport(Struct, frozen=True):
 
     up: bool
     delay_s: Seconds
-    bytes_per_s: float
+    bytes_per_s: Amount
     """0 where not measured yet."""
     sent_bytes: Count
     samples: Count
@@ -209,7 +215,7 @@ class Load(Struct, frozen=True, tag="load"):
     topic: ClassVar[str] = "nodes/{node}/load"
     retain: ClassVar[bool] = False
     node: Name
-    session: int
+    session: Whole
     seq: Count
     cpu_percent: float
     memory_bytes: Count
@@ -222,7 +228,7 @@ class Load(Struct, frozen=True, tag="load"):
     """Highest claim seen."""
     fences: dict[Name, PlanId]
     """Highest plan id applied, for each deployment."""
-    compute_ratio: dict[Digest, float]
+    compute_ratio: dict[Digest, Amount]
     """For each model that ran here: seconds now over LayerTimes, or else over predicted ones."""
     segments: tuple[SegmentTime, ...] = ()
     """Of plans that frames ran under."""
@@ -235,9 +241,9 @@ class LayerTimes(Struct, frozen=True, tag="layer-times"):
     topic: ClassVar[str] = "nodes/{node}/layers/{model}"
     retain: ClassVar[bool] = True
     node: Name
-    session: int
+    session: Whole
     model: Digest
-    layers_us: tuple[float, ...]
+    layers_us: tuple[Amount, ...]
     """Microseconds in the order of the graph's layers; 0 where it never ran here."""
     v: int = PROTOCOL
 
@@ -260,7 +266,7 @@ class Spec(Struct, frozen=True, tag="spec"):
     topic: ClassVar[str] = "deployments/{name}/spec"
     retain: ClassVar[bool] = True
     name: Name
-    generation: int
+    generation: Whole
     model: Digest
     model_name: str
     source: Name
@@ -270,7 +276,7 @@ class Spec(Struct, frozen=True, tag="spec"):
     placement: str = ""
     """A placement line fixes the plan by hand; empty: the algorithm chooses."""
     window_frames: Annotated[int, Meta(ge=1, le=1024)] = 4
-    window_bytes: Annotated[int, Meta(ge=1)] = 64 << 20
+    window_bytes: Annotated[int, Meta(ge=1, le=1 << 62)] = 64 << 20
     """Inputs of frames in flight, at most; one frame may always fly."""
     deadline_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     objective: Annotated[str, Meta(pattern=r"^(latency|throughput|traffic)\Z")] = "latency"
@@ -294,7 +300,7 @@ class Board(Struct, frozen=True, tag="board"):
     deployment: Name
     claim: Claim
     """Of the leader that wrote this."""
-    generation: int
+    generation: Whole
     """Of the spec that it answers."""
     preparing: Plan | None
     committed: Plan | None
@@ -324,7 +330,7 @@ class Held(Struct, frozen=True, tag="held"):
     retain: ClassVar[bool] = True
     deployment: Name
     node: Name
-    session: int
+    session: Whole
     plans: tuple[Holding, ...]
     keeps_model: bool = False
     """Holds every weight of the model, so that it can serve them to others."""
@@ -421,7 +427,7 @@ class Request(Struct, frozen=True, tag="request"):
     retain: ClassVar[bool] = False
     node: Name
     verb: Name
-    id: str
+    id: Annotated[str, Meta(max_length=200)]
     args: dict[str, str] = {}
     v: int = PROTOCOL
 
@@ -466,14 +472,14 @@ class Hello(Struct, frozen=True, tag="hello"):
     """First on every link and lane, by the dialling side."""
 
     node: Name
-    session: int
+    session: Whole
 
 
 class Welcome(Struct, frozen=True, tag="welcome"):
     """The answer to Hello. A link is up once both lanes have carried Hello and Welcome."""
 
     node: Name
-    session: int
+    session: Whole
 
 
 class Receipt(Struct, frozen=True, tag="receipt"):
@@ -512,7 +518,7 @@ class Cancel(Struct, frozen=True, tag="cancel"):
 
     deployment: Name
     source: Name
-    source_session: int
+    source_session: Whole
     frame: Count
     attempt: Count
     """This one and all before it."""
@@ -556,7 +562,7 @@ class TensorHead(Struct, frozen=True):
 
     name: str
     dtype: str
-    shape: tuple[Annotated[int, Meta(ge=0)], ...]
+    shape: tuple[Count, ...]
     rect: Rect | None = None
     """Which rectangle of the tensor's map the buffer holds; None: all of the tensor."""
 
@@ -569,7 +575,7 @@ class Frame(Struct, frozen=True, tag="frame"):
     variant: Count
     hash: Digest
     source: Name
-    source_session: int
+    source_session: Whole
     frame: Count
     attempt: Count
     budget_s: float

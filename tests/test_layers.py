@@ -47,7 +47,7 @@ ROOMS = {
     "decisions": Room(
         2,
         True,
-        "membership election planning estimate neighbours bundles deployments fetch library"
+        "lag membership election planning estimate neighbours bundles deployments fetch library"
         " timings heldplan holding headers openframe tally inflight stage boards survey lead relay"
         " beside whatif tileviews prices",
     ),

@@ -31,10 +31,12 @@ from edgeflow.codec import (
     topic_of,
 )
 from edgeflow.messages import (
+    PROTOCOL,
     Availability,
     BlobChunk,
     Board,
     Claim,
+    Leader,
     Notice,
     Plan,
     PlanId,
@@ -162,6 +164,28 @@ def test_a_nan_does_not_enter_in_a_header() -> None:
     message = replace(submit(), budget_s=float("nan"))
     with pytest.raises(CodecError, match="budget_s"):
         decode_tensors(encode_tensors(message, {}))
+
+
+@pytest.mark.parametrize("shape", [(0, 2**63), (0, 2**62), (0, 2**40, 2**40), (2**33, 0, 2)])
+def test_a_tensor_without_elements_is_not_as_large_as_it_likes(shape: tuple[int, ...]) -> None:
+    message = replace(submit(), tensors=(TensorHead("x", "float32", shape),))
+    header = bytes([PROTOCOL]) + msgspec.msgpack.encode(message)
+    with pytest.raises(CodecError):
+        decode_tensors([header, b""])
+
+
+@pytest.mark.parametrize("field", ["session", "connection"])
+def test_an_integer_that_could_not_be_told_on_is_refused(field: str) -> None:
+    payload = encode_control(State("edge-1", 5, 1, "ready"))
+    big = msgspec.json.decode(payload) | {field: 2**64}
+    with pytest.raises(CodecError):
+        decode_control("home", "edgeflow/home/nodes/edge-1/state", msgspec.json.encode(big))
+
+
+def test_a_term_that_nobody_counted_to_is_refused() -> None:
+    payload = encode_control(Leader(Claim(2**53 + 1, 1, "edge-1", 5), 2.0, 1))
+    with pytest.raises(CodecError, match="term"):
+        decode_control("home", "edgeflow/home/leader", payload)
 
 
 # --- plans ----------------------------------------------------------------------------------------

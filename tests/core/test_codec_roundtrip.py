@@ -56,6 +56,8 @@ def _of(kind: Any) -> st.SearchStrategy[Any]:
         "latency_s_max": st.floats(0, 3600),
         "length_bytes": st.integers(1, 1 << 20),
     }
+    for name in ("conv_flops_per_s", "matmul_flops_per_s", "memory_bytes_per_s"):
+        by_name[name] = st.floats(1e-9, 1e300)
     for name in ("node", "name", "deployment", "source", "origin", "verb", "leader"):
         by_name[name] = names
     for name in ("hash", "model", "sha256"):
