@@ -122,7 +122,7 @@ class Control:
             return []
         if message.node == self.parts.me:
             if message.session == self.parts.session:
-                self.parts.election = self.parts.election.on_echo(now_s)
+                self.duties.on_echo(message.seq, now_s)
             return []
         self.parts.membership.on_load(message, now_s)
         for claim in (message.claim, *(fence.claim for fence in message.fences.values())):

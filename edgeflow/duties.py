@@ -4,7 +4,7 @@
     each period   state, caps and wanted specs are said again, so that an emptied broker heals
 
 Where the loop stood still (a stopped process, a starved machine) the time it missed counts for
-nobody: the others spoke, and we did not listen.
+nobody: the others spoke, and we did not listen. Where it is late all the time, time-outs stretch.
 
 Invariant: nothing here is the only chance to say something.
 """
@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from edgeflow.events import Effect, Publish, Stop, Tell
 from edgeflow.heldplan import Route
+from edgeflow.lag import Lag
 from edgeflow.membership import HEARTBEAT_S
 from edgeflow.messages import CLOUD, EDGE, Availability, LayerTimes, Load, Rates
 from edgeflow.parts import Parts, layer_seconds
@@ -30,8 +31,9 @@ LAYERS_MAX = 3000
 """Of a model whose layer times still fit into one message of 64 kB."""
 REPUBLISH_S = 5.0
 """Retained truth is said again this often: an emptied broker is whole after one period."""
-PAUSE_S = 0.3
-"""Ticks come each 0.1 s; a gap longer than three of them is our own standing still."""
+PAUSE_S = 0.2
+"""A tick that is later than this, and than ticks are lately, is our own standing still. Who is late
+all the time does not stand still: he would give the dead time for ever."""
 DRAIN_S = 20.0
 """A draining node waits at most so long for its plans to be retired."""
 RANK_PER_TIER = 1_000_000
@@ -51,8 +53,7 @@ class Duties:
         """Layer times by model, as last told."""
         self.metrics_s = -math.inf
         self.drain_until_s = math.inf
-        self.ticked_s = math.inf
-        """When the last tick was."""
+        self.lag = Lag()
 
     def tick(self, now_s: float) -> list[Effect]:
         """Ten times a second."""
@@ -125,11 +126,25 @@ class Duties:
         return tuple(sorted(self.parts.neighbours.linked()))
 
     def _notice_pause(self, now_s: float) -> None:
-        """Give everybody the time that this node stood still."""
-        paused_s, self.ticked_s = now_s - self.ticked_s, now_s
+        """Give everybody the time that this node stood still, and lags."""
+        parts = self.parts
+        usual_s = self.lag.seconds(now_s)
+        paused_s = self.lag.on_tick(now_s) - usual_s
         if paused_s > PAUSE_S:
-            self.parts.membership.on_pause(paused_s, now_s)
-            self.parts.election = self.parts.election.on_pause(paused_s)
+            parts.membership.on_pause(paused_s, now_s)
+            parts.election = parts.election.on_pause(paused_s)
+        self._stretch(now_s)
+
+    def on_echo(self, seq: int, now_s: float) -> None:
+        """Our own heartbeat came back: we are not deaf, and know how late we hear."""
+        if self.lag.on_echo(seq, now_s):
+            self.parts.election = self.parts.election.on_echo(now_s)
+            self._stretch(now_s)
+
+    def _stretch(self, now_s: float) -> None:
+        lag_s = self.lag.seconds(now_s)
+        self.parts.membership.stretch_s = lag_s
+        self.parts.election = self.parts.election.on_lag(lag_s)
 
     def _is_whole(self, route: Route, now_s: float) -> bool:
         """Whether all nodes of a way live in its sessions; a retired one tells by refusals."""
@@ -157,6 +172,7 @@ class Duties:
     def _heartbeat(self, now_s: float) -> list[Effect]:
         parts = self.parts
         self.seq, self.heartbeat_s = self.seq + 1, now_s
+        self.lag.on_sent(self.seq, now_s)
         load = Load(
             node=parts.me,
             session=parts.session,

@@ -7,7 +7,8 @@
 
 A claim is a `Leader` message; it lives while its beat rises. The better a node's rank, the shorter
 its time-out, so that as a rule one candidate claims alone; if two do, the lower claim yields.
-Correctness never rests on there being one leader: plans are fenced by their ids.
+Correctness never rests on there being one leader: plans are fenced by their ids. A node whose own
+loop lags hears every beat late: it waits longer by as much (`stretch_s`, see `edgeflow.lag`).
 
 Invariants: the highest claim seen never falls (E1). A retained, replayed or duplicated message
 never renews a lease (E2).
@@ -61,12 +62,14 @@ class Election:
     """When our own heartbeat last came back."""
     connected_s: float = float("-inf")
     """When the broker was last reached: before that no heartbeat could come back."""
+    stretch_s: float = 0.0
+    """How far our own loop lags: every wait for a leader is longer by this."""
 
     def follows(self, now_s: float) -> Claim | None:
         """The claim whose lease runs; ours where this node leads."""
         if self.mine is not None:
             return self.mine
-        return self.leader if now_s < self.expires_s else None
+        return self.leader if now_s < self.expires_s + self.stretch_s else None
 
     @property
     def leads(self) -> bool:
@@ -83,6 +86,10 @@ class Election:
     def on_pause(self, paused_s: float) -> Election:
         """Our own loop stood still: so did the lease, or a slow machine deposes good leaders."""
         return replace(self, expires_s=self.expires_s + paused_s)
+
+    def on_lag(self, lag_s: float) -> Election:
+        """So far our own loop lags now."""
+        return self if lag_s == self.stretch_s else replace(self, stretch_s=lag_s)
 
     def on_echo(self, now_s: float) -> Election:
         """Our own heartbeat came back from the broker."""
@@ -110,7 +117,7 @@ class Election:
             return state, ()
         state = state._remember(message)
         is_lower = state.leader is not None and claim < state.leader
-        if is_lower and now_s < state.expires_s:
+        if is_lower and now_s < state.expires_s + state.stretch_s:
             return state, ()
         return state._follow(message, now_s), ()
 
@@ -142,7 +149,7 @@ class Election:
 
     def _may_claim(self, better: int, now_s: float) -> bool:
         is_deaf = now_s - self.echo_s > DEAF_S
-        due_s = self.expires_s + better * STAGGER_S
+        due_s = self.expires_s + self.stretch_s + better * STAGGER_S
         return self.can_lead and not is_deaf and now_s >= due_s
 
     def _claim(self, now_s: float) -> tuple[Election, tuple[Leader, ...]]:

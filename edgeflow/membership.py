@@ -6,7 +6,8 @@
 A heartbeat is the only proof of life, and each proves it once: it carries a number that rises. A
 will is a hint: it shortens the silence we wait for, and only where our own link to that peer is
 down as well. While *we* are cut from the broker, or stand still, nobody falls silent; after our
-return everybody gets time to come back too.
+return everybody gets time to come back too. Where our own loop lags (`edgeflow.lag`), every silence
+may be as much longer.
 
 Invariant: what is known of a peer never goes back to an older session, connection, heartbeat or
 state.
@@ -68,6 +69,8 @@ class Membership:
     peers: dict[str, Peer] = field(default_factory=dict)
     connected: bool = False
     grace_until_s: float = 0.0
+    stretch_s: float = 0.0
+    """How far our own loop lags: what they said in time reaches us so much later."""
     layer_times: dict[tuple[str, str], LayerTimes] = field(default_factory=dict)
     """By node and model, the oldest first."""
 
@@ -171,7 +174,7 @@ class Membership:
         if not self.connected or now_s < self.grace_until_s:
             return True
         limit_s = DEAD_BY_WILL_S if peer.will_heard and not peer.link_up else DEAD_S
-        return now_s - peer.heard_s <= limit_s
+        return now_s - peer.heard_s <= limit_s + self.stretch_s
 
     def _peer(self, name: str, session: int, *, live: bool) -> Peer | None:
         """The entry for this session, made or renewed; None where the message is of an older."""

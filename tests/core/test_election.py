@@ -170,6 +170,14 @@ def test_our_own_standing_still_does_not_depose_a_leader() -> None:
     assert state.on_echo(12.0).tick(0, 0.0, 12.0)[0].mine is not None
 
 
+def test_a_loop_that_lags_waits_longer_for_its_leader() -> None:
+    state, _ = follower().on_leader(beat(HIGH), False, 1.0)
+    state = state.on_lag(0.7).on_echo(1.0 + LEASE_S)
+    assert state.follows(1.6 + LEASE_S) == HIGH
+    assert state.tick(0, 0.0, 1.6 + LEASE_S)[0].mine is None
+    assert state.tick(0, 0.0, 1.7 + LEASE_S)[0].mine is not None
+
+
 def test_our_own_claim_coming_back_changes_nothing() -> None:
     state = leader()
     assert state.mine is not None

@@ -117,6 +117,16 @@ def test_nobody_dies_because_we_stood_still(table: Membership) -> None:
     assert not table.is_alive("edge-1", 30.1 + DEAD_S)
 
 
+@pytest.mark.parametrize("will", [False, True])
+def test_silence_may_be_longer_by_our_own_lag(table: Membership, will: bool) -> None:
+    table.stretch_s = 0.8
+    if will:
+        table.on_state(state("lost"), retained=False, now_s=10.1)
+    limit_s = DEAD_BY_WILL_S if will else DEAD_S
+    assert table.is_alive("edge-1", 10.79 + limit_s)
+    assert not table.is_alive("edge-1", 10.81 + limit_s)
+
+
 def test_this_node_itself_is_always_here(table: Membership) -> None:
     assert table.is_alive("cam-1", 1e9)
     assert table.is_here("cam-1", 1, 1e9)

@@ -39,6 +39,7 @@ from edgeflow.events import (
     Tick,
     Wanted,
 )
+from edgeflow.membership import DEAD_S
 from edgeflow.messages import (
     CLOUD,
     DEVICE,
@@ -453,6 +454,26 @@ def test_who_stood_still_declares_nobody_dead(edge: Node) -> None:
     edge.hear(Tick())
     assert edge.core.parts.membership.is_alive("cloud-1", edge.now_s)
     assert edge.core.parts.election.mine is None
+
+
+def test_a_loop_that_is_always_late_waits_longer(edge: Node) -> None:
+    edge.beat()
+    heard_s = edge.now_s
+    while edge.now_s < heard_s + DEAD_S:
+        edge.now_s += 0.5
+        edge.hear(Tick())
+    table = edge.core.parts.membership
+    assert table.stretch_s == pytest.approx(0.4)
+    assert table.is_alive("cam-1", heard_s + DEAD_S + 0.39)
+    assert not table.is_alive("cam-1", heard_s + DEAD_S + 0.41)
+
+
+def test_our_own_heartbeat_that_comes_back_late_stretches_too(edge: Node) -> None:
+    (mine,) = said(edge.tick(1.0), Load)[-1:]
+    edge.tick(1.6)
+    edge.say(mine)
+    assert edge.core.parts.election.stretch_s == pytest.approx(1.5, abs=0.15)
+    assert edge.core.parts.election.echo_s == edge.now_s
 
 
 def test_the_same_events_give_the_same_effects() -> None:
