@@ -15,6 +15,7 @@ import argparse
 import ctypes
 import importlib.util
 import ipaddress
+import json
 import os
 import shutil
 import signal
@@ -42,7 +43,7 @@ PASSWORD_VARIABLE = "EDGEFLOW_BROKER_PASSWORD"
 _MOSQUITTO = """\
 listener {port} {bind}
 {access}
-persistence false
+{persistence}
 max_packet_size {payload}
 max_queued_messages 10000
 max_keepalive 120
@@ -83,6 +84,7 @@ class Wanted:
     kind: str
     user: str
     password: str = field(repr=False)
+    keep: Path | None = None
 
     @property
     def url(self) -> str:
@@ -112,11 +114,9 @@ def _serve(wanted: Wanted, folder: Path) -> int:
     _refuse_taken_port(wanted)
     command, said = _command(wanted, folder)
     _on_signals(_stop)
+    errors = subprocess.DEVNULL if said == "iotcore" else None  # it tells of every connection
     child = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL if said == "iotcore" else None,  # it tells of every connection
-        preexec_fn=_die_with_parent(),
+        command, stdin=subprocess.DEVNULL, stderr=errors, preexec_fn=_die_with_parent()
     )
     try:
         _wait_ready(child, wanted)
@@ -185,7 +185,7 @@ def _mosquitto(wanted: Wanted, folder: Path, program: str) -> list[str]:
     access = "allow_anonymous true"
     if wanted.user:
         passwords = folder / "passwords"
-        _write(passwords, f"{wanted.user}:{wanted.password}\n")
+        passwords.write_text(f"{wanted.user}:{wanted.password}\n", encoding="utf-8")
         tool = shutil.which("mosquitto_passwd") or "mosquitto_passwd"
         try:
             subprocess.run([tool, "-U", str(passwords)], check=True, capture_output=True)
@@ -197,32 +197,31 @@ def _mosquitto(wanted: Wanted, folder: Path, program: str) -> list[str]:
     config = folder / "mosquitto.conf"
     # As root mosquitto would become the user `mosquitto`, who cannot read this folder.
     owner = "user root\n" if os.geteuid() == 0 else ""
-    _write(config, owner + _MOSQUITTO.format(access=access, **_numbers(wanted)))
+    keeps = "persistence false"
+    if wanted.keep is not None:
+        wanted.keep.mkdir(parents=True, exist_ok=True)
+        keeps = (
+            f"persistence true\npersistence_location {wanted.keep.absolute()}/\nautosave_interval 1"
+        )
+    settings = _MOSQUITTO.format(access=access, persistence=keeps, **_numbers(wanted))
+    config.write_text(owner + settings, encoding="utf-8")
     return [program, "-c", str(config)]
 
 
 def _iotcore(wanted: Wanted, folder: Path) -> list[str]:
+    if wanted.keep is not None:
+        raise BrokerError("iotcore keeps nothing: for --keep, sudo apt-get install mosquitto")
     auth = ""
     if wanted.user:
-        quoted = [
-            text.replace("\\", "\\\\").replace('"', '\\"')
-            for text in (wanted.user, wanted.password)
-        ]
-        auth = '\n[v4.1.connections.auth]\n"{}" = "{}"\n'.format(*quoted)
+        quoted = f"{json.dumps(wanted.user)} = {json.dumps(wanted.password)}"
+        auth = f"\n[v4.1.connections.auth]\n{quoted}\n"
     config = folder / "iotcore.toml"
-    _write(config, _IOTCORE.format(auth=auth, **_numbers(wanted)))
+    config.write_text(_IOTCORE.format(auth=auth, **_numbers(wanted)), encoding="utf-8")
     return [sys.executable, "-I", "-c", _IOTCORE_PROGRAM, str(config)]
 
 
 def _numbers(wanted: Wanted) -> dict[str, object]:
     return {"port": wanted.port, "bind": wanted.bind, "payload": PAYLOAD_BYTES_MAX}
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")  # the folder is ours alone
-
-
-# --- does it answer -------------------------------------------------------------------------------
 
 
 def _refuse_taken_port(wanted: Wanted) -> None:
@@ -265,6 +264,7 @@ def _parse(arguments: Sequence[str] | None) -> Wanted:
     parser.add_argument("--kind", choices=("auto", "mosquitto", "iotcore"), default="auto")
     parser.add_argument("--user", default="", help=f"its password is in ${PASSWORD_VARIABLE}, or")
     parser.add_argument("--password-file", type=Path, help="in this file, readable by you alone")
+    parser.add_argument("--keep", type=Path, help="a folder: retained messages outlive the broker")
     parser.add_argument("--insecure", action="store_true", help="no password off this machine")
     found = parser.parse_args(arguments)
     password = _password(found.password_file) if found.user else ""
@@ -279,7 +279,7 @@ def _parse(arguments: Sequence[str] | None) -> Wanted:
             f"on {found.bind} anybody could lead this cluster: set --user and ${PASSWORD_VARIABLE},"
             " or accept the risk with --insecure"
         )
-    return Wanted(found.port, found.bind, found.kind, found.user, password)
+    return Wanted(found.port, found.bind, found.kind, found.user, password, found.keep)
 
 
 def _password(file: Path | None) -> str:

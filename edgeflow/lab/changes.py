@@ -4,8 +4,12 @@
     cut, mend  a link (both ways, or `up`, or `down`), or everything between two groups of hosts
     cpu, load  a node's quota; other processes that compete for it
     kill, stop, cont, restart   the process of a node or of the broker
+    kill-worker                 only the process of a node that computes
+    clock                       a node's time of day
+    save                        a copy of what the broker keeps, to restart it older
 
-`broker` is a host like any other here; it restarts empty, as mosquitto does after a crash.
+`broker` is a host like any other here. It restarts empty, unless it is told to keep what lay on its
+disk, or what lay there when it was last saved.
 """
 
 from __future__ import annotations
@@ -100,9 +104,44 @@ class Restart(_Change, frozen=True, tag="restart"):
     """SIGKILL if it still runs, then a new process; a node keeps its disk, the broker nothing."""
 
     host: str
+    state: Literal["", "empty", "keep", "older"] = ""
+    """Of the broker: without its retained messages, with those of a second before the kill, or with
+    those that it had when it was saved."""
 
 
-Change = SetLink | Cut | Mend | Partition | Heal | SetCpu | Load | Kill | Stop | Continue | Restart
+class KillWorker(_Change, frozen=True, tag="kill-worker"):
+    """SIGKILL to what a node started to compute for it; the node itself lives."""
+
+    node: str
+
+
+class SetClock(_Change, frozen=True, tag="clock"):
+    """A node's time of day is so far off from now on."""
+
+    node: str
+    ahead_s: Annotated[float, Meta(ge=-1e8, le=1e8)]
+
+
+class Save(_Change, frozen=True, tag="save"):
+    """The broker's retained messages are copied, for a later `restart broker older`."""
+
+
+Change = (
+    SetLink
+    | Cut
+    | Mend
+    | Partition
+    | Heal
+    | SetCpu
+    | Load
+    | Kill
+    | Stop
+    | Continue
+    | Restart
+    | KillWorker
+    | SetClock
+    | Save
+)
 KINDS: dict[str, type[Any]] = {str(kind.__struct_config__.tag): kind for kind in get_args(Change)}
 """By the word that names them."""
 
@@ -138,13 +177,13 @@ def subjects_of(change: Change) -> Iterator[tuple[str, str]]:
     match change:
         case SetLink() | Cut() | Mend():
             yield "link", change.link
-        case SetCpu() | Load():
+        case SetCpu() | Load() | KillWorker() | SetClock():
             yield "node", change.node
         case Kill() | Stop() | Continue() | Restart():
             yield "host", change.host
         case Partition():
             yield from (("host", name) for name in (*change.hosts, *change.towards))
-        case Heal():
+        case Heal() | Save():
             pass
 
 
@@ -153,7 +192,7 @@ def sentence(change: Change) -> str:
     words = [str(change.__struct_config__.tag)]
     for field in change.__struct_fields__:
         value = getattr(change, field)
-        if field == "at_s" or value is None or value == ():
+        if field == "at_s" or value in (None, (), ""):
             continue
         said = ",".join(value) if isinstance(value, tuple) else value
         words.append(f"{field}={said:g}" if isinstance(said, float) else f"{field}={said}")

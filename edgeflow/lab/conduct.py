@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from edgeflow.errors import LabError, UsageError
-from edgeflow.lab import changes, desk, hosts, network, quota, record
+from edgeflow.lab import changes, clocks, desk, hosts, network, quota, record
 from edgeflow.lab.changes import Change
 from edgeflow.lab.labfile import BROKER, LinkSpec
 from edgeflow.lab.lifecycle import CONTROL
@@ -75,20 +75,44 @@ def _apply(wanted: Change, made: Record, quotas: Quotas) -> None:
 
 
 def _apply_to_process(
-    wanted: changes.Kill | changes.Stop | changes.Continue | changes.Restart,
+    wanted: changes.Kill
+    | changes.Stop
+    | changes.Continue
+    | changes.Restart
+    | changes.KillWorker
+    | changes.SetClock
+    | changes.Save,
     made: Record,
     quotas: Quotas,
 ) -> None:
     match wanted:
+        case changes.KillWorker(node):
+            hosts.end_workers(quotas, node)
+        case changes.SetClock():
+            _set_clock(wanted, made)
+        case changes.Save():
+            hosts.save_broker()
         case changes.Kill(host):
             hosts.end(quotas, host)
         case changes.Stop(host):
             hosts.freeze(quotas, host)
         case changes.Continue(host):
             hosts.thaw(quotas, host)
-        case changes.Restart(host):
-            quotas.kill(host, "node")
-            hosts.start(made, quotas, host)
+        case changes.Restart():
+            _restart(wanted, made, quotas)
+
+
+def _restart(wanted: changes.Restart, made: Record, quotas: Quotas) -> None:
+    if wanted.state and wanted.host != BROKER:
+        raise UsageError(f"{wanted.host} keeps its disk; only {BROKER} restarts {wanted.state}")
+    quotas.kill(wanted.host, "node")
+    hosts.start(made, quotas, wanted.host, wanted.state)
+
+
+def _set_clock(wanted: changes.SetClock, made: Record) -> None:
+    if not made.lab.clocks:
+        raise UsageError(f"clocks of {made.lab.name} stay right: clocks = true in its file")
+    clocks.shift(wanted.node, wanted.ahead_s)
 
 
 def _apply_to_link(wanted: changes.SetLink | changes.Cut | changes.Mend, made: Record) -> None:
@@ -158,7 +182,9 @@ def describe(made: Record, quotas: Quotas) -> dict[str, object]:
                 "tier": lab.nodes[host].tier if host != BROKER else "",
                 "cpu": made.cpus.get(host),
                 "address": where[host],
-                "state": hosts.state(quotas, host),
+                "state": "bare"
+                if host != BROKER and lab.nodes[host].bare
+                else hosts.state(quotas, host),
                 "busy_processes": len(quotas.pids(host, "load")),
             }
             for host in lab.hosts

@@ -8,9 +8,11 @@ what is killed is found by its control group, not by a number that may have come
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from pathlib import Path
 from edgeflow.errors import LabError
 from edgeflow.executors import chosen
 from edgeflow.io.keys import new_key
-from edgeflow.lab import network, record
+from edgeflow.lab import clocks, network, record
 from edgeflow.lab.labfile import BROKER
 from edgeflow.lab.quota import Quotas
 from edgeflow.lab.record import FOLDER, Record
@@ -33,6 +35,8 @@ BROKER_S = 15.0
 """The broker says that it is ready within this."""
 PROGRAM = (sys.executable, "-I", "-m")
 BUSY = "while True: pass"
+KEPT, SAVED = FOLDER / "broker-kept", FOLDER / "broker-saved"
+"""What the broker has on its disk, and a copy of an older day."""
 THREADS = 1
 """Of a node's engine, where its settings do not say: more threads than quota only wait."""
 
@@ -77,25 +81,29 @@ def spawn(
         )
 
 
-def start(made: Record, quotas: Quotas, host: str) -> None:
-    """Start the process of a host, which has none."""
+def start(made: Record, quotas: Quotas, host: str, state: str = "") -> None:
+    """Start the process of a host, which has none; `state` is that of `changes.Restart`."""
     if host == BROKER:
-        start_broker(made, quotas)
+        start_broker(made, quotas, state)
+    elif made.lab.nodes[host].bare:
+        raise LabError(f"nothing runs at {host}: bare = true in {made.file}")
     else:
         _start_node(made, quotas, host)
 
 
-def start_broker(made: Record, quotas: Quotas) -> None:
-    """Start an empty broker and wait for it. LabError with its last words."""
+def start_broker(made: Record, quotas: Quotas, state: str = "") -> None:
+    """Start a broker and wait for it. LabError with its last words."""
+    _lay_out(state)
     address = network.addresses(made.lab)[BROKER]
     password = made.broker_url.partition("lab:")[2].partition("@")[0]
     environ = {**environment(made), "EDGEFLOW_BROKER_PASSWORD": password, "TMPDIR": str(FOLDER)}
     log = FOLDER / "broker.log"
     log.unlink(missing_ok=True)
     words = [*PROGRAM, "edgeflow", "broker", "--port", str(PORT), "--bind", address]
-    process = spawn(
-        quotas, (BROKER, "node"), inside(BROKER, [*words, "--user", "lab"]), "broker", environ
-    )
+    words += ["--user", "lab"]
+    if shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
+        words += ["--keep", str(KEPT)]
+    process = spawn(quotas, (BROKER, "node"), inside(BROKER, words), "broker", environ)
     until_s = time.monotonic() + BROKER_S
     while b"broker ready" not in log.read_bytes():
         if process.poll() is not None or time.monotonic() > until_s:
@@ -124,7 +132,11 @@ def _start_node(made: Record, quotas: Quotas, name: str) -> None:
     environ = {**environment(made), "TMPDIR": str(folder)}
     for taken in ("EDGEFLOW_BROKER", "EDGEFLOW_KEY"):  # the file says it
         environ.pop(taken)
-    spawn(quotas, (name, "node"), inside(name, words), name, environ)
+    if made.lab.clocks:
+        environ |= clocks.environment(name)
+    process = spawn(quotas, (name, "node"), inside(name, words), name, environ)
+    if made.lab.clocks:
+        clocks.remember(process.pid)
 
 
 def make_key() -> None:
@@ -137,6 +149,37 @@ def end(quotas: Quotas, host: str) -> None:
     if not quotas.pids(host, "node"):
         raise LabError(f"{host} does not run: edgeflow lab do restart {host}")
     quotas.kill(host, "node")
+
+
+def end_workers(quotas: Quotas, node: str) -> None:
+    """SIGKILL to the children of a node's process; LabError where there are none."""
+    pids = set(quotas.pids(node, "node"))
+    workers = [pid for pid in pids if _stat(pid)[1:2] and int(_stat(pid)[1]) in pids]
+    if not workers:
+        raise LabError(f"{node} has no process that computes for it: worker = process, restart it")
+    for pid in workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def save_broker() -> None:
+    """Copy what the broker wrote down of its retained messages. LabError where it wrote nothing."""
+    if not KEPT.is_dir() or not any(KEPT.iterdir()):
+        raise LabError("the broker has nothing on its disk: it must be mosquitto, a second old")
+    shutil.rmtree(SAVED, ignore_errors=True)
+    shutil.copytree(KEPT, SAVED)
+
+
+def _lay_out(state: str) -> None:
+    """The broker's disk as it is to find it."""
+    if state == "older" and not SAVED.is_dir():
+        raise LabError("no older state of the broker was kept: edgeflow lab do save")
+    if state == "keep" and not KEPT.is_dir():
+        raise LabError("the broker keeps nothing: apt-get install mosquitto, and build the lab new")
+    if state != "keep":
+        shutil.rmtree(KEPT, ignore_errors=True)
+    if state == "older":
+        shutil.copytree(SAVED, KEPT)
 
 
 def load_with(quotas: Quotas, host: str, processes: int) -> None:
@@ -157,10 +200,15 @@ def state(quotas: Quotas, host: str) -> str:
 
 def _mark(pid: int) -> str:
     """The state of a process as one letter; X where it is gone."""
+    return (_stat(pid) or ["X"])[0]
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent and more of a process, as in proc(5); empty where it is gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return "X"
+        return []
 
 
 def freeze(quotas: Quotas, host: str) -> None:

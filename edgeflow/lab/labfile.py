@@ -48,6 +48,8 @@ class NodeSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """Cores: 0.2 is a fifth of one core of this machine."""
     settings: dict[str, Any] = {}
     """More settings of the node, as in a node's own file: `threads`, `reachable`, …"""
+    bare: bool = False
+    """Nothing runs there: a place for a program that connects by itself (`lab exec`)."""
 
 
 class LinkSpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,6 +91,8 @@ class LabFile(Struct, frozen=True, forbid_unknown_fields=True):
     about: str = ""
     tcp: str = "cubic"
     """Congestion control wanted in each namespace; boards use cubic."""
+    clocks: bool = False
+    """Nodes run with libfaketime, so that `clock` can set their time of day."""
     timeline: tuple[Change, ...] = ()
 
     @property
@@ -100,6 +104,11 @@ class LabFile(Struct, frozen=True, forbid_unknown_fields=True):
     def hosts(self) -> tuple[str, ...]:
         """Everything with an address: the broker, then the nodes."""
         return (BROKER, *self.nodes)
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """Nodes that the lab starts."""
+        return tuple(name for name, node in self.nodes.items() if not node.bare)
 
     def link_of(self, node: str) -> LinkSpec:
         """The one cable of a node."""

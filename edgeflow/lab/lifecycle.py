@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from edgeflow.errors import LabError, UsageError
-from edgeflow.lab import hosts, network, quota, record, relay
+from edgeflow.lab import clocks, hosts, network, quota, record, relay
 from edgeflow.lab.command import need_tools
 from edgeflow.lab.labfile import BROKER, LabFile, LinkSpec, NodeSpec, need_room
 from edgeflow.lab.quota import Quotas
@@ -42,6 +42,8 @@ def up(lab: LabFile, file: str, models: Sequence[Path], say: Say) -> Record:
     LabError, UsageError or NetworkError says what is in the way; what was built is taken away.
     """
     need_tools()
+    if lab.clocks:
+        clocks.library()
     need_room(lab, os.cpu_count() or 1)
     quotas = quota.find()
     with record.locked():
@@ -81,7 +83,7 @@ def wait_ready(made: Record, quotas: Quotas, say: Say, names: Sequence[str] = ()
 
     LabError names who is missing, with its last words.
     """
-    wanted = set(names or made.lab.nodes)
+    wanted = set(names or made.lab.running)
     until_s, said = time.monotonic() + READY_S, ""
     while True:
         missing = _missing(made, quotas, wanted)
@@ -161,12 +163,12 @@ def _build(made: Record, quotas: Quotas, models: Sequence[Path], say: Say) -> No
     made.save()
     if models:
         say(f"{len(models)} model(s) go onto every node's disk before it starts")
-        disks = [FOLDER / name for name in lab.nodes]
+        disks = [FOLDER / name for name in lab.running]
         for disk in disks:
             disk.mkdir(exist_ok=True)
         seed(models, disks)
     hosts.start_broker(made, quotas)
-    for name in lab.nodes:
+    for name in lab.running:
         hosts.start(made, quotas, name)
     wait_ready(made, quotas, say)
     made.phase = "up"
@@ -178,6 +180,7 @@ def _remove(quotas: Quotas) -> None:
     if quotas.top.exists():
         quotas.remove()
     network.remove(record.namespaces())
+    clocks.clean()
     record.remove()
 
 
@@ -204,4 +207,6 @@ def _missing(made: Record, quotas: Quotas, wanted: set[str]) -> str:
 
 def _may_lead(node: NodeSpec) -> bool:
     """A node that computes nothing leads only if it is told to."""
+    if node.bare:
+        return False
     return bool(node.settings.get("can_lead", node.settings.get("compute") != "none"))

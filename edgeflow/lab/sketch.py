@@ -73,7 +73,7 @@ def _threads(node: NodeSpec) -> int:
 
 
 def _rates(node: NodeSpec, measured: Mapping[int, Rates]) -> Rates | None:
-    if node.settings.get("compute") == "none":
+    if node.bare or node.settings.get("compute") == "none":
         return None
     threads = _threads(node)
     return share_of(measured[threads], min(1.0, node.cpu / threads))

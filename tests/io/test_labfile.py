@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edgeflow.errors import LabError, UsageError
-from edgeflow.lab import changes, command, labfile
+from edgeflow.lab import changes, clocks, command, labfile
 
 GOOD: dict[str, Any] = {
     "name": "small",
@@ -102,6 +102,35 @@ def test_every_shipped_lab_fits_a_machine_of_two_cores() -> None:
         labfile.need_room(lab, 2)
 
 
+def test_a_bare_machine_is_there_and_nothing_is_started_on_it() -> None:
+    lab = labfile.convert(changed("nodes.cam-1.bare", True), "small.toml")
+    assert lab.hosts == ("broker", "cam-1", "cloud-1")
+    assert lab.running == ("cloud-1",)
+
+
+def test_a_clock_is_set_in_a_file_and_what_the_library_leaves_is_taken_away(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(clocks, "FOLDER", tmp_path)
+    monkeypatch.setattr(clocks, "SHARED", tmp_path)
+    clocks.shift("cam-1", -3600)
+    assert (tmp_path / "cam-1.clock").read_text() == "-3600.000\n"
+    others = [tmp_path / "faketime_shm_8", tmp_path / "sem.faketime_sem_8"]
+    for path in (*others, tmp_path / "faketime_shm_7", tmp_path / "sem.faketime_sem_7"):
+        path.touch()
+    clocks.remember(7)
+    clocks.clean()
+    assert sorted(path.name for path in tmp_path.glob("*faketime*")) == sorted(
+        path.name for path in others
+    )
+
+
+def test_without_libfaketime_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clocks, "PLACES", ("/nowhere",))
+    with pytest.raises(LabError, match="apt install faketime"):
+        clocks.library()
+
+
 def test_without_root_or_iproute2_the_cure_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -128,6 +157,10 @@ def test_without_root_or_iproute2_the_cure_is_named(
         "stop host=cam-1",
         "cont host=cam-1",
         "restart host=cam-1",
+        "restart host=broker state=older",
+        "kill-worker node=cam-1",
+        "clock node=cam-1 ahead_s=-3600",
+        "save",
     ],
 )
 def test_a_change_is_said_in_the_words_that_make_it(words: str) -> None:
@@ -150,6 +183,9 @@ def test_bare_words_are_the_first_fields() -> None:
         (["kill"], "host"),
         (["cut", "uplink", "sideways"], "direction"),
         (["heal", "cam-1"], "it takes nothing"),
+        (["restart", "broker", "newer"], "state"),
+        (["clock", "cam-1", "tomorrow"], "it takes node, ahead_s"),
+        (["kill-worker"], "node"),
     ],
 )
 def test_a_change_that_is_none_names_what_there_is(words: list[str], said: str) -> None:
