@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from edgeflow.events import ChunkStored, Effect, SendSignal
-from edgeflow.messages import BlobRequest
+from edgeflow.messages import BlobChunk, BlobRequest
 
 CHUNK_BYTES = 256 << 10
 """One piece: a frame waits behind at most one. Larger is faster where the way is long."""
@@ -97,6 +97,14 @@ class Fetch:
             self.is_resting = True
             return []
         return self._ask(now_s)
+
+    def expects(self, peer: str, message: BlobChunk) -> bool:
+        """Whether this is the piece that was asked for, of whom it was asked."""
+        return (peer, message.sha256, message.offset_bytes) == (
+            self.peer,
+            self.current,
+            self.offset_bytes,
+        )
 
     def on_missing(self, peer: str, sha256: str) -> None:
         """That node does not hold it."""

@@ -16,6 +16,9 @@ from edgeflow.messages import Rect, TensorHead
 from edgeflow.split import Patch
 from edgeflow.tiles.rect import columns, rows
 
+NAMED_MAX = 12
+"""Tensors that an error names."""
+
 
 def heads(graph: Graph, names: Iterable[str]) -> tuple[TensorHead, ...]:
     """Headers of these tensors by contract: of what ops make, where no dimension is open."""
@@ -59,9 +62,9 @@ def mismatch(
     wanted = {contract.name: contract for contract in contracts}
     given = {head.name: head for head in tensors}
     if unknown := sorted(set(given) - set(wanted)):
-        return f"no tensor is called {', '.join(unknown)}; there is {', '.join(sorted(wanted))}"
+        return f"no tensor is called {_list(unknown)}; there is {_list(sorted(wanted))}"
     if not partly and (absent := sorted(set(wanted) - set(given))):
-        return f"missing: {', '.join(absent)}"
+        return f"missing: {_list(absent)}"
     for name, head in given.items():
         contract = wanted[name]
         if head.rect is not None:
@@ -69,6 +72,13 @@ def mismatch(
         if not contract.admits(head.dtype, head.shape):
             return f"{name} is {head.dtype} {_text(head)}, wanted is {_wanted(contract)}"
     return ""
+
+
+def _list(names: Sequence[str]) -> str:
+    """Some of them: a sender may name 256 tensors of 256 letters, and this goes into a sentence."""
+    shown = [name[:60] for name in names[:NAMED_MAX]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _text(head: TensorHead) -> str:

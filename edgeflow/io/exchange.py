@@ -9,7 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from edgeflow.codec import Buffer, encode_signal
+from edgeflow.codec import Buffer, CodecError, encode_signal
 from edgeflow.config import Emulate
 from edgeflow.events import LinkDown, LinkUp
 from edgeflow.io.arrivals import Arrival
@@ -126,8 +126,12 @@ class Exchange:
             self.events.append(LinkDown(link.peer, link.session))
 
     def signal(self, link: Link, message: SignalMessage) -> bool:
-        """Send a signal on a link that is up."""
-        part = encode_signal(message)
+        """Send a signal on a link that is up; what cannot be encoded is counted and dropped."""
+        try:
+            part = encode_signal(message)
+        except CodecError as error:
+            self.refuse("unsendable", f"a signal to {link.peer} cannot be sent: {error}")
+            return False
         return self.send(link, Lane.SIGNALS, [part], len(part))
 
     def send(self, link: Link, lane: Lane, parts: list[Buffer], size_bytes: int) -> bool:

@@ -27,7 +27,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from edgeflow.codec import RAW, encode_tensors
+from edgeflow.codec import RAW, CodecError, encode_tensors
 from edgeflow.config import NodeConfig
 from edgeflow.errors import NetworkError
 from edgeflow.io.addresses import EVERYWHERE, announced_hosts, bind_host
@@ -147,13 +147,17 @@ class Links:
     ) -> bool:
         """The same with the arrays that the header names (codec.RAW for a chunk or a probe).
 
-        Large arrays are sent from where they are: do not write to them any more. CodecError where
-        an array does not agree with its header.
+        Large arrays are sent from where they are: do not write to them any more. What cannot be
+        encoded is counted and dropped.
         """
         link = self._exchange.links.get(peer)
         if link is None or not link.is_up:
             return False
-        parts = encode_tensors(message, arrays)
+        try:
+            parts = encode_tensors(message, arrays)
+        except CodecError as error:
+            self._exchange.refuse("unsendable", f"a message to {peer} cannot be sent: {error}")
+            return False
         size_bytes = sum(map(len, parts))
         serial, now_s = UNASKED, self._exchange.clock()
         if isinstance(message, ProbeData) or self._exchange.receipts.wants(peer, size_bytes, now_s):
@@ -171,6 +175,11 @@ class Links:
         """Both lanes to this peer are proven."""
         link = self._exchange.links.get(peer)
         return link is not None and link.is_up
+
+    def held_bytes(self, peer: str) -> int:
+        """What waits for a peer's link to take it."""
+        link = self._exchange.links.get(peer)
+        return link.held_bytes if link is not None else 0
 
     def report(self) -> dict[str, LinkReport]:
         """Bytes sent to each peer so far; rates are estimated elsewhere."""

@@ -23,12 +23,10 @@ import zmq
 from msgspec.structs import replace
 
 from edgeflow.codec import RAW, head_of
-from edgeflow.errors import EdgeflowError
 from edgeflow.events import (
     Asked,
     BuildSegment,
     CheckBlobs,
-    ChunkStored,
     CloseLink,
     Deliver,
     DropSegment,
@@ -50,12 +48,12 @@ from edgeflow.events import (
 )
 from edgeflow.graph import Array
 from edgeflow.io.arrivals import Arrival, Arrived, Chunk
+from edgeflow.io.chunks import Chunks
 from edgeflow.io.engine import Engine
 from edgeflow.io.inbox import Inbox
 from edgeflow.io.links import Links
 from edgeflow.io.mqtt import Mqtt
 from edgeflow.io.store import Store
-from edgeflow.messages import BlobChunk, BlobMissing
 from edgeflow.node import NodeCore
 from edgeflow.parcel import Parcel, Placed, parcel, take
 
@@ -86,6 +84,7 @@ class Loop:
     ) -> None:
         self.core, self.inbox, self.links, self.mqtt = core, inbox, links, mqtt
         self.engine, self.store = engine, store
+        self.chunks = Chunks(store, links, inbox, engine.errands.do, core.parts.fetch)
         self.on_event: Callable[[Event], None] | None = None
         """Hears every event after the core did: for screens."""
         self._bundles: dict[int, Parcel] = {}
@@ -101,7 +100,7 @@ class Loop:
             SendSignal: lambda effect: _ignore(self.links.send_signal(effect.peer, effect.message)),
             SendTensors: self._send_tensors,
             SendProbe: self._send_probe,
-            SendChunk: self._send_chunk,
+            SendChunk: self.chunks.send,
             LoadManifest: self.engine.load,
             CheckBlobs: self.engine.check,
             BuildSegment: self.engine.build,
@@ -205,7 +204,7 @@ class Loop:
             sender, bundle = (arrival.peer, arrival.session), self._keep(held)
             self._handle(Tensors(*sender, message, bundle, arrival.size_bytes))
         elif isinstance(arrival, Chunk):
-            self._store(arrival)
+            self.chunks.keep(arrival)
         else:
             self._handle(arrival)
 
@@ -248,36 +247,6 @@ class Loop:
     def _send_probe(self, effect: SendProbe) -> None:
         zeros = np.zeros(effect.message.size_bytes, np.uint8)
         self.links.send_tensors(effect.peer, effect.message, {RAW: zeros})
-
-    def _send_chunk(self, effect: SendChunk) -> None:
-        peer, sha256 = effect.peer, effect.sha256
-
-        def read() -> None:
-            try:
-                raw = self.store.read(sha256, effect.offset_bytes, effect.length_bytes)
-                message = BlobChunk(sha256, effect.offset_bytes, self.store.size(sha256))
-            except (EdgeflowError, OSError, KeyError):
-                self.inbox.put(lambda: _ignore(self.links.send_signal(peer, BlobMissing(sha256))))
-                return
-            arrays = {RAW: np.frombuffer(raw, np.uint8)}
-            self.inbox.put(lambda: _ignore(self.links.send_tensors(peer, message, arrays)))
-
-        self.engine.errands.do(read)
-
-    def _store(self, chunk: Chunk) -> None:
-        message, raw = chunk.message, bytes(chunk.raw)
-
-        def write() -> None:
-            try:
-                stored, complete, verified = self.store.append(
-                    message.sha256, message.offset_bytes, raw, message.total_bytes
-                )
-            except (EdgeflowError, OSError) as error:
-                log.warning("a piece of %s cannot be stored: %s", message.sha256[:12], error)
-                stored, complete, verified = 0, True, False
-            self.inbox.put(ChunkStored(chunk.peer, message, stored, complete, verified))
-
-        self.engine.errands.do(write)
 
     def _run_segment(self, effect: RunSegment) -> None:
         parcels = [self._bundles[bundle] for bundle in effect.bundles]

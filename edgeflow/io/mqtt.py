@@ -89,11 +89,15 @@ class Mqtt:
                 raise BrokerError(self.problem)
 
     def publish(self, message: ControlMessage) -> bool:
-        """Whether it was handed over. CodecError where it cannot be encoded."""
+        """Whether it was handed over; what cannot be encoded is counted and dropped."""
         client = self._client
         if client is None or not self._up.is_set():
             return False
-        topic, payload = topic_of(self._cluster, message), encode_control(message)
+        try:
+            topic, payload = topic_of(self._cluster, message), encode_control(message)
+        except CodecError as error:
+            self._count("unsendable", f"{type(message).__name__} cannot be told: {error}")
+            return False
         info = client.publish(topic, payload, qos=0, retain=message.retain)
         return info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
 
@@ -223,12 +227,13 @@ class Mqtt:
             heard = decode_control(self._cluster, topic, bytes(message.payload))
             self._give(Heard(heard, retained=bool(message.retain)))
         except (CodecError, UnicodeDecodeError) as error:
-            self._count_malformed(error)
+            self._count("malformed", f"no message of ours on MQTT: {error}")
 
-    def _count_malformed(self, error: Exception) -> None:
-        self.counters["malformed"] += 1
-        if str(self.counters["malformed"]).strip("0") == "1":
-            _log.warning("no message of ours on MQTT: %s (%s)", error, self.counters["malformed"])
+    def _count(self, reason: str, sentence: str) -> None:
+        """And say so the 1st, 10th, 100th … time."""
+        self.counters[reason] += 1
+        if str(self.counters[reason]).strip("0") == "1":
+            _log.warning("%s (%d so far)", sentence, self.counters[reason])
 
 
 def _leave_it(_client: paho.Client, _url: Any, _socket: Any) -> None:
