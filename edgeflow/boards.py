@@ -5,11 +5,13 @@ Invariant: pure; nothing in here decides anything but whether a plan is drained.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from edgeflow.deployments import View
 from edgeflow.holding import READY
-from edgeflow.messages import Board, Plan, PlanId, Spec, Status
+from edgeflow.messages import Board, Fallback, Plan, PlanId, Spec, Status
+from edgeflow.placement import nodes_named
 from edgeflow.prices import Price, Prices
 
 STUCK_S = 15.0
@@ -70,7 +72,25 @@ def describe(view: View, board: Board) -> Word:
     return "running", board.committed.reason
 
 
-def status_of(spec: Spec, board: Board, word: Word, leader: str, prices: Prices) -> Status:
+def fallbacks_of(plan: Plan, gaps: Mapping[str, str]) -> tuple[Fallback, ...]:
+    """What the loss of each node means; `gaps` says why nothing stands in, where that is known."""
+    used = nodes_named(plan.variants[0]) - {plan.source}
+    found = []
+    for lost in sorted(used):
+        lines = (line for line in plan.variants if lost not in nodes_named(line))
+        line = next(lines, "")
+        found.append(Fallback(lost, line, "" if line else gaps.get(lost, "")[:500]))
+    return tuple(found)
+
+
+def status_of(
+    spec: Spec,
+    board: Board,
+    word: Word,
+    leader: str,
+    prices: Prices,
+    gaps: Mapping[str, str] = MappingProxyType({}),
+) -> Status:
     """Of the committed plan, or else of the prepared one, as things are now."""
     plan = board.committed or board.preparing
     price = prices.of(plan) if plan else Price(0.0)
@@ -86,4 +106,5 @@ def status_of(spec: Spec, board: Board, word: Word, leader: str, prices: Prices)
         plan=str(plan.id) if plan else "",
         leader=leader,
         tiles=price.tiles,
+        fallbacks=fallbacks_of(board.committed, gaps) if board.committed else (),
     )

@@ -188,6 +188,7 @@ class Duties:
             fences=dict(parts.holdings.fences),
             compute_ratio={model: ratio.ratio for model, ratio in parts.ratios.items()},
             segments=parts.holdings.segment_times(),
+            memory_free_bytes=parts.sample.memory_free_bytes,
         )
         effects = parts.publish_own(load, now_s)
         for name, tally in parts.inflight.tallies.items():

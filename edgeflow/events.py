@@ -60,6 +60,8 @@ class Sampled(Struct, frozen=True, tag=True):
     memory_bytes: int
     temperature_c: float | None
     throttled: bool
+    memory_free_bytes: int = 0
+    """Of the whole machine; 0: unknown."""
 
 
 class Calibrated(Struct, frozen=True, tag=True):

@@ -84,12 +84,14 @@ class Flow:
         latency_s_max: float = 0.0,
         private: str = "",
         tiles: bool = True,
+        fallbacks: bool = True,
         wait_s: float | None = 180.0,
     ) -> str:
         """Have a model run by the cluster; returns the deployment's name once it is ready.
 
         `source`: where frames enter (None: here). `placement`: by hand. `wait_s` None: at once.
-        `tiles`: layers may be tiled over several nodes of a tier.
+        `tiles`: layers may be tiled over several nodes of a tier. `fallbacks`: what stands in for a
+        lost node is prepared beforehand, which takes memory on the others.
         For `objective` … `private` see `planning.goal`. DeployError says what is in the way.
         """
         digest, graph = self.service.add_model(self._as_file(model))
@@ -108,6 +110,7 @@ class Flow:
             latency_s_max=latency_s_max,
             private=private,
             tiles=tiles,
+            fallbacks=fallbacks,
         )
         self.service.inbox.put(Wanted(self._checked(spec)))
         if wait_s is not None:

@@ -232,6 +232,8 @@ class Load(Struct, frozen=True, tag="load"):
     """For each model that ran here: seconds now over LayerTimes, or else over predicted ones."""
     segments: tuple[SegmentTime, ...] = ()
     """Of plans that frames ran under."""
+    memory_free_bytes: Count = 0
+    """Of the whole machine; 0: unknown."""
     v: int = PROTOCOL
 
 
@@ -287,6 +289,8 @@ class Spec(Struct, frozen=True, tag="spec"):
     """`[LAYER@]TIER`: inputs, or all that is made before a layer's output, stay on such tiers."""
     tiles: bool = True
     """May layers be tiled over several nodes of a tier?"""
+    fallbacks: bool = True
+    """Are variants prepared for the loss of each node? They take memory on the others."""
     removed: bool = False
     """A tombstone: an older spec heard later must not bring the deployment back."""
     v: int = PROTOCOL
@@ -369,6 +373,16 @@ class TileMapView(Struct, frozen=True):
     tiles: tuple[TileView, ...]
 
 
+class Fallback(Struct, frozen=True):
+    """What the loss of one node of a running plan means, for people."""
+
+    lost: Name
+    placement: str
+    """The variant that the source takes at once; empty: frames wait for a new plan."""
+    why: Sentence = ""
+    """Why nothing is prepared."""
+
+
 class Status(Struct, frozen=True, tag="status"):
     """The leader's summary of a deployment, for people."""
 
@@ -387,6 +401,8 @@ class Status(Struct, frozen=True, tag="status"):
     leader: Name
     tiles: tuple[TileMapView, ...] = ()
     """In the layers' order; none where nothing is tiled."""
+    fallbacks: tuple[Fallback, ...] = ()
+    """One for each node of the committed plan but its source."""
     v: int = PROTOCOL
 
 

@@ -66,6 +66,12 @@ def nodes_of(layout: Layout) -> set[str]:
     return found
 
 
+def nodes_named(line: str) -> frozenset[str]:
+    """All that a placement line names, without looking whether it fits a graph."""
+    places = (group.partition("@")[2] for group in _ENGINE.sub("", line).split("|"))
+    return frozenset(word.partition("[")[0] for place in places for word in place.split())
+
+
 def tile_maps(layout: Layout) -> tuple[TileMap, ...]:
     """Each once, in the layers' order."""
     found = (where for where in layout.values() if isinstance(where, TileMap))

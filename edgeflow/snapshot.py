@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from edgeflow.deployments import View
 from edgeflow.membership import Peer
-from edgeflow.messages import LinkReport, Plan, Rates, SegmentTime, TileMapView
+from edgeflow.messages import Fallback, LinkReport, Plan, Rates, SegmentTime, TileMapView
 from edgeflow.node import NodeCore
 
 
@@ -63,6 +63,8 @@ class DeploymentView(Struct, frozen=True):
     """What is tiled over whom."""
     segments: tuple[SegmentTime, ...] = ()
     """Measured seconds of the committed plan's segments, by their place in it."""
+    fallbacks: tuple[Fallback, ...] = ()
+    """What stands in for each node of the committed plan."""
     engines: dict[str, str] = {}
     """Node -> on what it runs its segments of the committed plan: torch, onnx, onnx+torch."""
 
@@ -184,6 +186,7 @@ def _deployment(view: View, peers: list[Peer]) -> DeploymentView:
         lower_bound_ms=plan.lower_bound_s * 1e3 if plan else 0.0,
         nodes=nodes,
         tiles=status.tiles if status is not None and is_told else (),
+        fallbacks=status.fallbacks if status is not None and is_told else (),
         segments=_segments(plan, peers) if plan is not None else (),
         engines=_engines(plan, peers) if plan is not None else {},
     )

@@ -7,13 +7,14 @@ Invariant: pure; the same table at the same time gives the same cluster.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from edgeflow.cost import Cluster, LinkCost, NodeCost
 from edgeflow.graph import Graph
 from edgeflow.membership import Membership, Peer
 from edgeflow.messages import Plan, Spec
-from edgeflow.placement import parse_placement
+from edgeflow.placement import nodes_named, parse_placement
 from edgeflow.planning import Proposal, propose
 from edgeflow.planning.standing import goal_of
 
@@ -53,8 +54,15 @@ def survey(membership: Membership, source: str, model: str, now_s: float) -> Clu
     return Cluster(nodes, links, source)
 
 
-def ask(spec: Spec, graph: Graph, cluster: Cluster, shunned: Iterable[str]) -> Proposal:
-    """The best plan for what is wanted, or the one that the user fixed.
+def ask(
+    spec: Spec,
+    graph: Graph,
+    cluster: Cluster,
+    shunned: Iterable[str],
+    memory_bytes: Mapping[str, int] | None = None,
+) -> Proposal:
+    """The best plan for what is wanted, or the one that the user fixed. `memory_bytes` limits what
+    weights may take on a node.
 
     PlanningError or PlacementError says what is in the way.
     """
@@ -63,6 +71,8 @@ def ask(spec: Spec, graph: Graph, cluster: Cluster, shunned: Iterable[str]) -> P
         return propose(graph, cluster, "mincut", pinned=pinned, goal=goal_of(spec))
     allowed = frozenset(cluster.nodes) - frozenset(shunned)
     goal = goal_of(spec)
+    if memory_bytes:
+        goal = replace(goal, memory_bytes=memory_bytes)
     return propose(graph, cluster, spec.algorithm, allowed=allowed, goal=goal, tiles=spec.tiles)
 
 
@@ -77,9 +87,25 @@ def is_worth_a_search(
     return not is_dear or is_changed or now[0] - last[0] >= SEARCH_S
 
 
-def what_broke(membership: Membership, plan: Plan, now_s: float) -> str:
-    """Which node of a plan cannot be used any more, in words; empty where all can."""
+def in_use(plan: Plan) -> frozenset[str]:
+    """The source and the nodes of variant 0: those whose loss makes a new plan necessary."""
+    return frozenset({plan.source}) | nodes_named(plan.variants[0])
+
+
+def free_bytes(membership: Membership) -> dict[str, int]:
+    """Memory that each node says is free; those that do not say are left out."""
+    return {
+        name: peer.load.memory_free_bytes
+        for name, peer in membership.peers.items()
+        if peer.load is not None and peer.load.memory_free_bytes
+    }
+
+
+def what_broke(membership: Membership, plan: Plan, needed: frozenset[str], now_s: float) -> str:
+    """Which of the needed nodes cannot be used any more, in words; empty where all can."""
     for node, session in plan.sessions.items():
+        if node not in needed:
+            continue
         if membership.is_usable(node, session, now_s):
             continue
         peer = membership.peers.get(node)

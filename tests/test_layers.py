@@ -48,7 +48,8 @@ ROOMS = {
         2,
         True,
         "lag membership election planning estimate neighbours bundles deployments fetch library"
-        " timings heldplan holding headers openframe tally inflight stage boards survey lead relay"
+        " timings heldplan holding headers openframe tally inflight stage boards survey cover watch"
+        " replan lead relay"
         " beside whatif tileviews prices",
     ),
     "mind": Room(3, True, "parts duties upkeep control intake node snapshot questions sim"),

@@ -40,6 +40,7 @@ that is made before a layer's output, on a tier and those below.
 """
 
 
+FALLBACKS_HELP = "Is what stands in for a lost node prepared beforehand? It takes memory."
 TILES_HELP = "May layers be computed in tiles by several nodes of a tier at once?"
 PRIVATE_HELP = "What stays on a tier or below: the input, or all before LAYER's output."
 
@@ -63,6 +64,8 @@ class Wish(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[LAYER@]TIER`."""
     tiles: bool = True
     """May layers be tiled over several nodes of a tier?"""
+    fallbacks: bool = True
+    """Are variants prepared for the loss of each node?"""
 
     def choices(self) -> dict[str, Any]:
         """All but where: what `Flow.deploy` and a spec call by the same names."""
@@ -78,6 +81,7 @@ CHOICES = (
     "latency_s_max",
     "private",
     "tiles",
+    "fallbacks",
 )
 
 
@@ -102,6 +106,9 @@ def deploy(
     latency_ms_max: Annotated[float, typer.Option(help="Plans take no longer; 0: any.")] = 0.0,
     private: Annotated[str, typer.Option(metavar="[LAYER@]TIER", help=PRIVATE_HELP)] = "",
     tiles: Annotated[bool, typer.Option("--tiles/--no-tiles", help=TILES_HELP)] = True,
+    fallbacks: Annotated[
+        bool, typer.Option("--fallbacks/--no-fallbacks", help=FALLBACKS_HELP)
+    ] = True,
     wait_s: Annotated[float, typer.Option(help="How long to wait until it is ready.")] = 60.0,
     wait: Annotated[bool, typer.Option(help="Wait until frames are taken.")] = True,
     broker: Broker = DEFAULT_BROKER,
@@ -126,6 +133,7 @@ def deploy(
             latency_s_max=latency_ms_max / 1e3,
             private=private,
             tiles=tiles,
+            fallbacks=fallbacks,
         )
         wishes = [wish]
     else:

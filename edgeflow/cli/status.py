@@ -75,6 +75,9 @@ def tell_deployment(console: Console, view: DeploymentView) -> None:
         line = f"  plan {view.plan}, predicted {view.predicted_ms:.1f} ms"
         is_proven = view.lower_bound_ms >= view.predicted_ms * 0.999
         say(line + (", optimal" if is_proven else f", bound {view.lower_bound_ms:.1f}"))
+    for each in view.fallbacks:
+        instead = each.placement or f"nothing stands in{each.why and ': '}{each.why}"
+        say(f"  without {each.lost}: {instead}")
     if view.tiles:
         say("")
         console.print(TileMaps(view.tiles, by_segment(view.segments)))

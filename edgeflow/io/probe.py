@@ -78,6 +78,7 @@ def sample() -> Sampled:
     return Sampled(
         cpu_percent=psutil.cpu_percent(),
         memory_bytes=_process().memory_info().rss,
+        memory_free_bytes=psutil.virtual_memory().available,
         temperature_c=_temperature_c(),
         throttled=_is_throttled(),
     )

@@ -8,18 +8,7 @@ from msgspec.structs import replace
 from edgeflow.boards import BUILD_S, STUCK_S
 from edgeflow.deployments import View
 from edgeflow.events import Effect, Publish
-from edgeflow.lead import (
-    BOARD_S,
-    DWELL_S,
-    FORGET_S,
-    IMPOSSIBLE_S,
-    RETRY_S,
-    REVIEW_S,
-    SETTLE_S,
-    SHUN_S,
-    UNHELD_S,
-    Lead,
-)
+from edgeflow.lead import BOARD_S, FORGET_S, RETRY_S, SHUN_S, Lead
 from edgeflow.membership import Membership
 from edgeflow.messages import (
     CLOUD,
@@ -40,11 +29,12 @@ from edgeflow.messages import (
     Status,
     Tier,
 )
+from edgeflow.replan import COVER_S, DWELL_S, IMPOSSIBLE_S, REVIEW_S, SETTLE_S, UNHELD_S
 from edgeflow.sim.toy import MODEL, TOY
 
 MINE = Claim(3, 1, "edge-9", 1)
 SPEEDS = {"cam-1": (DEVICE, 1e9), "edge-1": (EDGE, 1e10), "edge-2": (EDGE, 5e9)}
-SPEC = Spec("job", 1, MODEL, "toy", "cam-1", "cam-1", tiles=False)
+SPEC = Spec("job", 1, MODEL, "toy", "cam-1", "cam-1", tiles=False, fallbacks=False)
 
 
 class Leader:
@@ -287,13 +277,13 @@ def test_a_source_that_cannot_prepare_is_not_asked_again_at_once(leader: Leader)
     leader.tick()
     leader.say("cam-1", (leader.preparing, "failed"), why="the manifest is not sound")
     leader.tick()
-    made = leader.lead.seq
+    made = leader.lead.replan.seq
     for _ in range(40):
         leader.tick()
-    assert leader.lead.seq == made
+    assert leader.lead.replan.seq == made
     assert phase(leader) == ("waiting", "cam-1 cannot prepare: the manifest is not sound")
     leader.run(RETRY_S)
-    assert leader.lead.seq == made + 1
+    assert leader.lead.replan.seq == made + 1
 
 
 def test_a_source_that_failed_computes_nothing_but_takes_part() -> None:
@@ -464,7 +454,7 @@ def test_a_removed_deployment_is_emptied_and_stays_as_it_is(leader: Leader) -> N
     assert (board.committed, board.preparing) == (None, None)
     assert board.retired is not None
     assert board.retired >= plan.id
-    leader.lead.seq += 1
+    leader.lead.replan.seq += 1
     leader.tick()
     assert leader.board == board
     leader.view.spec = replace(SPEC, generation=3)
@@ -499,3 +489,78 @@ def test_every_worker_of_a_tiled_plan_takes_part_and_must_be_ready() -> None:
     leader.silent.add("edge-2")
     leader.run(10)
     assert "edge-2" not in leader.preparing.variants[0]
+
+
+COVERED = replace(SPEC, fallbacks=True)
+
+
+def covered_leader() -> tuple[Leader, Plan]:
+    """A first plan runs, and the same with what stands in for its nodes is committed behind it."""
+    leader = Leader()
+    leader.view.spec = COVERED
+    leader.commit()
+    leader.run(COVER_S + REVIEW_S)
+    return leader, leader.commit()
+
+
+def test_a_first_plan_runs_before_anything_is_prepared_for_a_loss(leader: Leader) -> None:
+    leader.view.spec = COVERED
+    assert len(leader.commit().variants) == 1
+    assert [(each.lost, each.placement) for each in told(leader).fallbacks] == [("edge-1", "")]
+    leader.tick()
+    assert leader.board.preparing is None
+    leader.run(COVER_S + REVIEW_S)
+    assert leader.preparing.variants == ("stem..head @edge-1", "stem..head @edge-2")
+    assert set(leader.preparing.sessions) == {"cam-1", "edge-1", "edge-2"}
+    assert leader.preparing.reason.endswith("prepared for the loss of edge-1")
+
+
+def test_a_covered_plan_is_left_alone_and_says_what_stands_in() -> None:
+    leader, plan = covered_leader()
+    leader.run(DWELL_S + 2 * REVIEW_S)
+    assert used(leader) == plan
+    assert leader.board.preparing is None
+    (fallback,) = told(leader).fallbacks
+    assert (fallback.lost, fallback.placement) == ("edge-1", "stem..head @edge-2")
+
+
+def test_the_loss_of_a_stand_in_is_no_reason_to_hurry() -> None:
+    leader, plan = covered_leader()
+    leader.silent = {"edge-2"}
+    leader.run(6.0)
+    assert leader.preparing.variants == ("stem..head @edge-1", "stem..head @cam-1")
+    assert leader.preparing.predicted_s == plan.predicted_s
+
+
+def test_a_stand_in_that_was_restarted_is_prepared_again() -> None:
+    leader, plan = covered_leader()
+    leader.sessions["edge-2"] = 2
+    leader.introduce("edge-2", *SPEEDS["edge-2"])
+    leader.run(2 * REVIEW_S)
+    assert leader.preparing.variants == plan.variants
+    assert leader.preparing.sessions["edge-2"] == 2
+
+
+def test_the_loss_of_a_node_in_use_makes_a_new_plan_at_once() -> None:
+    leader, _ = covered_leader()
+    leader.silent = {"edge-1"}
+    leader.run(4.0)
+    assert leader.preparing.variants == ("stem..head @edge-2",)
+    assert leader.preparing.reason.startswith("edge-1 is lost")
+
+
+def test_a_stand_in_that_cannot_prepare_is_passed_over(leader: Leader) -> None:
+    leader.view.spec = COVERED
+    plan = leader.commit()
+    leader.run(COVER_S + REVIEW_S)
+    leader.say("edge-2", (leader.preparing, "failed"), why="no memory")
+    leader.tick()
+    assert used(leader) == plan
+    leader.run(2 * REVIEW_S)
+    assert leader.preparing.variants == ("stem..head @edge-1", "stem..head @cam-1")
+
+
+def test_without_fallbacks_nothing_is_prepared(leader: Leader) -> None:
+    leader.commit()
+    leader.run(COVER_S + 3 * REVIEW_S)
+    assert leader.board.preparing is None

@@ -1,0 +1,55 @@
+"""The leader's notes on one deployment.
+
+Invariant: all of it can be lost; a new leader starts with empty notes and the board it has heard.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edgeflow.boards import Word
+from edgeflow.messages import PlanId, Spec, Status
+from edgeflow.prices import Prices
+
+Fleet = frozenset[tuple[str, int]]
+"""Nodes that may compute, each with its session."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """What the leader remembers between two ticks."""
+
+    since_s: float
+    waiting_s: float = math.inf
+    """Since when the source is unheard."""
+    progress: int = -1
+    progress_s: float = 0.0
+    committed_s: float = -math.inf
+    reviewed_s: float = -math.inf
+    searched: tuple[float, float] = (-math.inf, 0.0)
+    """When a better plan was last looked for, and what the running one took then."""
+    published_s: float = -math.inf
+    unheld_s: float = math.inf
+    """Since when some node does not hold the committed plan."""
+    hold_until_s: float = -math.inf
+    """No new plan before this, unless the wish changes."""
+    held_generation: int = 0
+    verdict: Word = ("waiting", "no plan yet")
+    """What is said while held."""
+    covered: tuple[PlanId, Fleet] | None = None
+    """For which plan, among whom, it was last looked what stands in for a lost node."""
+    gaps: Mapping[str, str] = field(default_factory=dict)
+    """Nodes that nothing can stand in for, and why."""
+    shunned: dict[str, float] = field(default_factory=dict)
+    status: Status | None = None
+    prices: Prices = field(default_factory=Prices)
+
+    def hold(self, spec: Spec, until_s: float, verdict: Word) -> None:
+        """Ask for no plan for a while."""
+        self.hold_until_s, self.held_generation, self.verdict = until_s, spec.generation, verdict
+
+    def is_held(self, spec: Spec, now_s: float) -> bool:
+        """Whether it is too early for a new plan for this wish."""
+        return now_s < self.hold_until_s and spec.generation == self.held_generation
