@@ -3,8 +3,9 @@
 Every entry is a retained state of one writer, so that a new leader starts from what it has heard,
 and an emptied broker is filled again from any node's memory.
 
-Invariant: of two specs for one name the higher generation is kept (of two equal ones the one of the
-later name, so that all nodes keep the same); a tombstone is a spec too.
+Invariants: of two specs for one name the higher generation is kept (of two equal ones the one of
+the later name, so that all nodes keep the same); a tombstone is a spec too. Whatever is said, the
+table is bounded.
 """
 
 from __future__ import annotations
@@ -12,6 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from edgeflow.messages import Board, Claim, Held, Spec, Status
+
+
+VIEWS_MAX = 512
+"""Deployments that are kept. Beyond it those go first that somebody spoke of and nobody wants."""
+HELDS_MAX = 512
+"""Nodes whose word on one deployment is kept; who still holds a plan says it again in 2 s."""
 
 
 @dataclass(slots=True)
@@ -32,8 +39,20 @@ class Deployments:
     views: dict[str, View] = field(default_factory=dict)
 
     def view(self, name: str) -> View:
-        """The entry, made where it is new."""
-        return self.views.setdefault(name, View(name))
+        """The entry, made where it is new; one that is not kept where there is no room for it."""
+        found = self.views.get(name)
+        if found is None:
+            found = View(name)
+            if len(self.views) < VIEWS_MAX or self._forget():
+                self.views[name] = found
+        return found
+
+    def _forget(self) -> bool:
+        """Make room; False where every entry is wanted."""
+        idle = next((view for view in self.views.values() if view.spec is None), None)
+        if idle is not None:
+            del self.views[idle.name]
+        return idle is not None
 
     def on_spec(self, spec: Spec) -> bool:
         """Whether it changed what is wanted."""
@@ -57,7 +76,10 @@ class Deployments:
         helds = self.view(held.deployment).helds
         known = helds.get(held.node)
         if known is None or held.session >= known.session:
+            helds.pop(held.node, None)
             helds[held.node] = held
+            while len(helds) > HELDS_MAX:
+                del helds[next(iter(helds))]
 
     def keepers(self, model: str) -> list[str]:
         """Nodes that said they hold every weight of a model."""

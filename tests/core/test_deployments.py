@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from edgeflow.deployments import Deployments
+from edgeflow.deployments import HELDS_MAX, VIEWS_MAX, Deployments
 from edgeflow.messages import Board, Claim, Held, Spec
 
 SPEC = Spec("job", 5, "a" * 64, "toy", "cam-1", "cam-1")
@@ -51,3 +51,21 @@ def test_keepers_are_those_that_said_so_for_that_model() -> None:
     known.on_held(Held("job", "edge-1", 1, (), keeps_model=False))
     assert known.keepers(SPEC.model) == ["edge-2"]
     assert known.keepers("b" * 64) == []
+
+
+def test_talk_of_deployments_that_nobody_wants_pushes_none_out_that_somebody_wants() -> None:
+    known = Deployments()
+    known.on_spec(SPEC)
+    for at in range(2 * VIEWS_MAX):
+        known.on_held(Held(f"junk-{at}", "edge-1", 1, ()))
+    assert len(known.views) == VIEWS_MAX
+    assert known.views["job"].spec == SPEC
+
+
+def test_what_strangers_hold_is_bounded_and_who_speaks_again_is_kept() -> None:
+    known = Deployments()
+    for at in range(2 * HELDS_MAX):
+        known.on_held(Held("job", f"ghost-{at}", 1, ()))
+        known.on_held(Held("job", "edge-1", 1, ()))
+    assert len(known.views["job"].helds) == HELDS_MAX
+    assert "edge-1" in known.views["job"].helds

@@ -110,3 +110,15 @@ def test_a_blob_that_nobody_has_does_not_hold_up_the_next(fetch: Fetch) -> None:
     assert asked(fetch.tick(frozenset({"edge-1"}), 1.0)) == [("edge-1", A, 0)]
     fetch.on_missing("edge-1", A)
     assert asked(fetch.tick(frozenset({"edge-1"}), 1.1)) == [("edge-1", B, 0)]
+
+
+def test_only_the_piece_that_was_asked_for_is_expected_and_only_of_whom_it_was_asked(
+    fetch: Fetch,
+) -> None:
+    piece = BlobChunk(A, 0, 3 * CHUNK_BYTES)
+    assert not fetch.expects("cam-1", piece)
+    fetch.tick(BOTH, 1.0)
+    assert fetch.expects("cam-1", piece)
+    assert not fetch.expects("edge-1", piece)
+    assert not fetch.expects("cam-1", BlobChunk(B, 0, 3 * CHUNK_BYTES))
+    assert not fetch.expects("cam-1", BlobChunk(A, CHUNK_BYTES, 3 * CHUNK_BYTES))
