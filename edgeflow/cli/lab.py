@@ -41,6 +41,8 @@ DO_HELP = """Change the running lab; the change is logged with its time.
   partition HOST,HOST [TOWARDS,…] [one_way=true] · heal
   cpu NODE CORES · load NODE PROCESSES
   kill HOST · stop HOST · cont HOST · restart HOST       a HOST is a node or `broker`
+  restart broker keep|older · save                       it restarts empty, else; save makes older
+  kill-worker NODE · clock NODE SECONDS                  clocks = true in the lab file
 
 The same words, as tables with `at_s` and `do`, make the [[timeline]] of a lab file.
 """
