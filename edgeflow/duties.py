@@ -133,6 +133,8 @@ class Duties:
         if paused_s > PAUSE_S:
             parts.membership.on_pause(paused_s, now_s)
             parts.election = parts.election.on_pause(paused_s)
+            parts.inflight.on_pause(paused_s)
+            parts.relay.waking.wake()
         self._stretch(now_s)
 
     def on_echo(self, seq: int, now_s: float) -> None:

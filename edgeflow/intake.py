@@ -2,14 +2,26 @@
 
     Submitted ─▶ source here?  yes ─▶ inflight        no ─▶ relay, to the source
     Submit    ─▶ source here?  yes ─▶ inflight        no ─▶ Outcome(unknown-deployment)
+    Withdrawn, Withdraw ─▶ whoever has the frame ends it: `cancelled`
+
+A Withdraw may overtake the Submit that it is about: it is remembered, and the frame not taken.
 
 Invariant: whoever handed a frame in is answered once, here or by whom it is given to.
 """
 
 from __future__ import annotations
 
-from edgeflow.events import Deliver, Effect, SendTensors, Submitted, Tensors
-from edgeflow.messages import Outcome, Submit
+from edgeflow.cancelled import Cancelled
+from edgeflow.events import (
+    Deliver,
+    Effect,
+    SendTensors,
+    Signal,
+    Submitted,
+    Tensors,
+    Withdrawn,
+)
+from edgeflow.messages import Outcome, Submit, Withdraw
 from edgeflow.openframe import OpenFrame
 from edgeflow.parts import Parts
 from edgeflow.stage import BUDGET_S_MAX
@@ -20,6 +32,8 @@ class Intake:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
+        self.withdrawn = Cancelled()
+        """By submitter, its session and its number."""
 
     def on_submitted(self, event: Submitted, now_s: float) -> list[Effect]:
         """A frame of this process."""
@@ -41,6 +55,8 @@ class Intake:
 
     def on_submit(self, event: Tensors, submit: Submit, now_s: float) -> list[Effect]:
         """A frame from another node: it is accepted here, or told at once why not."""
+        if self.withdrawn.covers((event.peer, event.session, submit.frame)):
+            return []
         view = self.parts.deployments.views.get(submit.deployment)
         spec = view.spec if view is not None else None
         me, code, text = self.parts.me, "", ""
@@ -57,6 +73,16 @@ class Intake:
         frame = self._open(event, submit.deployment, budget_s, now_s)
         frame.reply = (event.peer, submit.frame)
         return self._accept(frame)
+
+    def on_withdrawn(self, event: Withdrawn, now_s: float) -> list[Effect]:
+        """The user of this process cancelled a frame; one that has its outcome changes nothing."""
+        effects = self.parts.inflight.withdraw(event.token, now_s)
+        return effects + self.parts.relay.withdraw(event.token, now_s)
+
+    def on_withdraw(self, event: Signal, withdraw: Withdraw, now_s: float) -> list[Effect]:
+        """The user of another node did."""
+        self.withdrawn.add((event.peer, event.session, withdraw.frame))
+        return self.parts.inflight.withdraw_for((event.peer, withdraw.frame), now_s)
 
     def _open(
         self, event: Submitted | Tensors, deployment: str, budget_s: float, now_s: float

@@ -47,6 +47,7 @@ from edgeflow.events import (
     Tick,
     Transferred,
     Wanted,
+    Withdrawn,
 )
 from edgeflow.heldplan import Route
 from edgeflow.intake import Intake
@@ -54,6 +55,7 @@ from edgeflow.library import KEEP
 from edgeflow.messages import (
     BlobMissing,
     BlobRequest,
+    Cancel,
     Caps,
     Failure,
     Frame,
@@ -61,12 +63,13 @@ from edgeflow.messages import (
     Refusal,
     Result,
     Submit,
+    Withdraw,
 )
 from edgeflow.parts import Parts
 from edgeflow.upkeep import Upkeep
 
 FRAME_EVENTS = frozenset(
-    {Tensors, SegmentDone, SegmentFailed, Submitted, Signal, Transferred, Sampled}
+    {Tensors, SegmentDone, SegmentFailed, Submitted, Withdrawn, Signal, Transferred, Sampled}
 )
 """Events that change no plan: after them only parked frames are looked at."""
 
@@ -105,6 +108,7 @@ class NodeCore:
                 event.job, event.text, now_s, event.code
             ),
             Submitted: self.intake.on_submitted,
+            Withdrawn: self.intake.on_withdrawn,
             Wanted: self.control.on_wanted,
             Asked: lambda event, now_s: self.duties.drain(event.why, now_s),
         }
@@ -174,7 +178,11 @@ class NodeCore:
                 self.parts.election = self.parts.election.saw(refusal.plan.claim, now_s)
                 return self.parts.inflight.on_refusal(refusal, now_s)
             case Failure() as failure:
-                return self.parts.inflight.on_failure(failure, now_s)
+                return self.parts.inflight.on_failure(failure, event.peer, now_s)
+            case Cancel() as cancel:
+                return self.parts.stage.on_cancel(cancel)
+            case Withdraw() as withdraw:
+                return self.intake.on_withdraw(event, withdraw, now_s)
             case BlobRequest(sha256, offset_bytes, length_bytes):
                 return [SendChunk(event.peer, sha256, offset_bytes, length_bytes)]
             case BlobMissing(sha256):

@@ -1,10 +1,10 @@
 """Submitting to a deployment whose source is another node.
 
     submitted ──link up──▶ sent to the source ──Outcome──▶ delivered
-        '── too many, deadline, source lost: Error ────────────^
+        '── too many, deadline, source lost, withdrawn: Error ─^
 
 The source gives the one outcome; this side only adds an error of its own where none can come any
-more. It never sends a frame twice.
+more, or nobody waits for one: then the source is told. It never sends a frame twice.
 
 Invariant: one Deliver per Submitted (D1), by its deadline and one tick (D2).
 """
@@ -14,8 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from edgeflow.bundles import Bundles
-from edgeflow.events import Bundle, Deliver, Effect, SendTensors, Submitted
-from edgeflow.messages import Outcome, Submit
+from edgeflow.events import Bundle, Deliver, Effect, SendSignal, SendTensors, Submitted
+from edgeflow.messages import Outcome, Submit, Withdraw
+from edgeflow.waking import Waking
 
 ERRANDS_MAX = 256
 """Frames under way to other sources; one more is refused at once, as its source would."""
@@ -39,6 +40,7 @@ class Relay:
     bundles: Bundles
     errands: dict[int, Errand] = field(default_factory=dict)
     """By token, which is the frame's number for the source too."""
+    waking: Waking = field(default_factory=Waking)
 
     def submit(
         self, event: Submitted, source: str, deadline_s: float, linked: frozenset[str], now_s: float
@@ -54,8 +56,11 @@ class Relay:
     def tick(self, linked: frozenset[str], now_s: float) -> list[Effect]:
         """Send what can be sent; end what cannot be answered any more."""
         effects: list[Effect] = []
+        looks_first = self.waking.looks_first()
         for token, errand in list(self.errands.items()):
             if now_s >= errand.deadline_s:
+                if looks_first:
+                    continue
                 what = "answer from" if errand.is_sent else "link to"
                 effects += self._end(token, "deadline", f"no {what} {errand.source}", now_s)
             elif not errand.is_sent and errand.source in linked:
@@ -65,6 +70,15 @@ class Relay:
                 message = Submit(event.deployment, token, budget_s, event.tensors)
                 effects.append(SendTensors(errand.source, message, (event.bundle,)))
         return effects
+
+    def withdraw(self, token: int, now_s: float) -> list[Effect]:
+        """The submitter cancelled a frame, if it is one of these."""
+        errand = self.errands.get(token)
+        if errand is None:
+            return []
+        told = [SendSignal(errand.source, Withdraw(errand.event.deployment, token))]
+        effects = self._end(token, "cancelled", "its submitter cancelled it", now_s)
+        return [*effects, *(told if errand.is_sent else [])]
 
     def on_outcome(self, message: Outcome, bundle: Bundle, now_s: float) -> list[Effect]:
         """The source's answer; a second one finds nothing to answer."""

@@ -3,20 +3,24 @@
     Frame ─▶ held? fits? budget? room? ─▶ gather until all inputs are here ─▶ queue ─▶ run ─▶ send
                  no: Refusal to the source       budget spent: dropped           fail: Failure
 
-A stage keeps nothing after sending. It never waits and never asks: full means refuse.
+A stage keeps nothing after sending. It never waits and never asks: full means refuse. What its
+source cancels starts no more, also where the cancel came before the tensors. A job that runs is
+left to end; what it made goes no further, but for outputs of a frame that is still wanted.
 
-Invariants: nothing runs for a plan not held (F3), nor after its budget is spent (D5), nor for a
-source whose link is gone; queued bytes stay below QUEUED_BYTES_MAX (D4).
+Invariants: nothing runs for a plan not held (F3), nor after its budget is spent or its cancel was
+heard (D5), nor for a source whose link is gone; queued bytes stay below QUEUED_BYTES_MAX (D4).
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
 from edgeflow.bundles import Bundles
+from edgeflow.cancelled import Cancelled, FrameKey
 from edgeflow.events import (
     Bundle,
     Effect,
@@ -29,7 +33,7 @@ from edgeflow.events import (
 from edgeflow.graph import Graph
 from edgeflow.headers import heads_of, misfit
 from edgeflow.heldplan import Way
-from edgeflow.messages import Failure, Frame, Refusal, Result, TensorHead
+from edgeflow.messages import Cancel, Failure, Frame, Refusal, Result, TensorHead
 from edgeflow.split import Patch, Segment
 
 QUEUED_FRAMES_MAX = 64
@@ -51,6 +55,14 @@ class Work:
     got: set[Patch] = field(default_factory=set)
     bundles: list[Bundle] = field(default_factory=list)
     size_bytes: int = 0
+    is_cancelled: bool = False
+    """Nothing of it is sent on."""
+    is_over: bool = False
+    """Nor are outputs of the model sent to the source."""
+
+    def is_of(self, frame: FrameKey, attempt: int) -> bool:
+        """Whether it is that attempt at that frame, or one before it."""
+        return self.frame.attempt <= attempt and frame_of(self.frame) == frame
 
 
 WorkKey = tuple[str, int, str, int, int, int]
@@ -60,6 +72,11 @@ def key_of(frame: Frame) -> WorkKey:
     """Tells attempts and segments apart, whoever's they are."""
     attempt = (frame.source, frame.source_session, frame.deployment, frame.frame, frame.attempt)
     return (*attempt, frame.segment)
+
+
+def frame_of(message: Frame | Cancel) -> FrameKey:
+    """The frame that a message is about, whoever's it is."""
+    return message.source, message.source_session, message.frame
 
 
 def result_of(frame: Frame, compute_s: float, tensors: tuple[TensorHead, ...]) -> Result:
@@ -89,6 +106,7 @@ class Stage:
     queued_bytes: int = 0
     refused: int = 0
     expired: int = 0
+    cancelled: Cancelled = field(default_factory=Cancelled)
 
     def on_frame(
         self, event: Tensors, way: Way | None, graph: Graph | None, now_s: float
@@ -96,6 +114,8 @@ class Stage:
         """Take one message of a frame, or refuse it."""
         frame = event.message
         assert isinstance(frame, Frame)
+        if self.cancelled.covers(frame_of(frame), frame.attempt):
+            return []
         if way is None or graph is None or not way.segments:
             return self._refuse(frame, "not-held")
         segment = way.segment(frame.segment)
@@ -154,16 +174,17 @@ class Stage:
             return []
         self.running = None
         effects: list[Effect] = []
-        segment, frame, parts = work.segment, work.frame, work.way.split
-        if graph is not None:
+        if graph is not None and not work.is_cancelled:
             budget_s = work.expires_s - now_s
-            for at, patches in segment.sends.items():
+            for at, patches in work.segment.sends.items():
                 tensors = heads_of(graph, patches)
-                onward = replace(frame, budget_s=budget_s, tensors=tensors, segment=at)
-                effects += self._send(work, parts.segments[at].node, onward, event.bundle, linked)
-            if segment.results:
-                result = result_of(frame, event.seconds, heads_of(graph, segment.results))
-                effects += self._send(work, frame.source, result, event.bundle, linked)
+                onward = replace(work.frame, budget_s=budget_s, tensors=tensors, segment=at)
+                node = work.way.split.segments[at].node
+                effects += self._send(work, node, onward, event.bundle, linked)
+        if graph is not None and work.segment.results and not work.is_over:
+            tensors = heads_of(graph, work.segment.results)
+            result = result_of(work.frame, event.seconds, tensors)
+            effects += self._send(work, work.frame.source, result, event.bundle, linked)
         return effects + self._forget(work) + self.next(now_s)
 
     def on_failed(self, job: int, text: str, now_s: float, code: str = "failed") -> list[Effect]:
@@ -197,15 +218,26 @@ class Stage:
 
     def on_source_lost(self, source: str, session: int) -> list[Effect]:
         """Nobody waits for its frames: it tries them anew once it is back."""
-        effects: list[Effect] = []
         lost = (source, session)
-        for key, work in list(self.gathers.items()):
-            if (work.frame.source, work.frame.source_session) == lost:
-                effects += self._drop(key)
-        for work in list(self.queue):
-            if (work.frame.source, work.frame.source_session) == lost:
-                self.queue.remove(work)
-                effects += self._forget(work)
+        return self._drop_all(lambda work: frame_of(work.frame)[:2] == lost)
+
+    def on_cancel(self, message: Cancel) -> list[Effect]:
+        """Nobody waits for these attempts at a frame: start nothing more of them."""
+        frame, attempt = frame_of(message), message.attempt
+        self.cancelled.add(frame, attempt)
+        work = self.running
+        if work is not None and work.is_of(frame, attempt):
+            work.is_cancelled, work.is_over = True, work.is_over or message.is_over
+        return self._drop_all(lambda work: work.is_of(frame, attempt))
+
+    def _drop_all(self, is_over: Callable[[Work], bool]) -> list[Effect]:
+        """Forget gathers, and what waits in the queue."""
+        effects: list[Effect] = []
+        for key in [key for key, work in self.gathers.items() if is_over(work)]:
+            effects += self._drop(key)
+        for work in [work for work in self.queue if is_over(work)]:
+            self.queue.remove(work)
+            effects += self._forget(work)
         return effects
 
     def _is_full(self, size_bytes: int, *, is_new: bool) -> bool:

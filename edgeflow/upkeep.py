@@ -18,6 +18,7 @@ from edgeflow.events import Effect, Publish
 from edgeflow.graph import Graph
 from edgeflow.heldplan import HeldPlan, Way
 from edgeflow.messages import Held
+from edgeflow.pace import Window
 from edgeflow.parts import Parts, layer_seconds
 from edgeflow.split import Segment
 from edgeflow.timings import Timings
@@ -59,6 +60,7 @@ class Upkeep:
         """Send parked frames, of every deployment with a usable plan."""
         parts = self.parts
         effects: list[Effect] = []
+        parts.inflight.full.clear()
         if not parts.inflight.frames:
             return effects
         for name in sorted(parts.holdings.active):
@@ -67,7 +69,8 @@ class Upkeep:
             graph = parts.library.graphs.get(held.plan.model) if held is not None else None
             way = self._usable(held, now_s) if held is not None else None
             if spec is not None and way is not None and graph is not None:
-                effects += parts.inflight.pump(name, way, spec.window_frames, graph, now_s)
+                window = Window(spec.window_frames, spec.window_bytes)
+                effects += parts.inflight.pump(name, way, window, graph, now_s)
         return effects
 
     def contradict(self, heard: Held, now_s: float) -> None:

@@ -50,7 +50,7 @@ ROOMS = {
         "lag membership election planning estimate neighbours bundles deployments fetch library"
         " timings heldplan holding headers openframe tally inflight stage boards survey cover watch"
         " replan lead relay"
-        " beside whatif tileviews prices",
+        " beside whatif tileviews prices cancelled waking pace outcome",
     ),
     "mind": Room(3, True, "parts duties upkeep control intake node snapshot questions sim"),
     "engines": Room(

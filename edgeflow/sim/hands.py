@@ -25,6 +25,7 @@ from edgeflow.events import (
     ManifestLoaded,
     OpenLink,
     Publish,
+    Quarantine,
     Release,
     RunSegment,
     SegmentBuilt,
@@ -109,6 +110,7 @@ class Hands(ABC):
             RunSegment: self._run,
             Release: lambda effect: self.bundles.pop(effect.bundle),
             Deliver: self._deliver,
+            Quarantine: lambda _: None,
             Tell: lambda effect: self.world.judge.note(self.name, effect.sentence),
             Stop: lambda _: self.world.stop(self),
         }

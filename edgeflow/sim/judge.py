@@ -28,9 +28,9 @@ from edgeflow.events import (
     Signal,
     Tick,
 )
-from edgeflow.inflight import ATTEMPTS_MAX
 from edgeflow.messages import Board, Claim, Failure, Leader, Load, PlanId, Refusal, State
 from edgeflow.node import NodeCore
+from edgeflow.outcome import ATTEMPTS_MAX
 from edgeflow.sim.toy import Value, Values, whole
 from edgeflow.stage import QUEUED_BYTES_MAX, QUEUED_FRAMES_MAX
 

@@ -2,110 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace as changed
-
 import pytest
 from msgspec.structs import replace
 
-from edgeflow.bundles import Bundles
-from edgeflow.codec import plan_hash
-from edgeflow.events import Deliver, Effect, Release, SendTensors
-from edgeflow.heldplan import Route, Way
-from edgeflow.inflight import (
-    ATTEMPTS_MAX,
-    BACKOFF_S,
-    BROKEN_S,
-    PARKED_BYTES_MAX,
-    PARKED_FRAMES_MAX,
-    TIMEOUT_S_MIN,
-    Inflight,
-)
-from edgeflow.messages import (
-    Claim,
-    Failure,
-    Frame,
-    Outcome,
-    Plan,
-    PlanId,
-    Refusal,
-    Result,
-    TensorHead,
-)
-from edgeflow.openframe import OpenFrame, attempt_at
-from edgeflow.placement import parse_placement
-from edgeflow.sim.toy import MODEL, TOY
-from edgeflow.split import Patch, split
-
-CLAIM = Claim(1, 1, "edge-9", 1)
-IMAGE = (TensorHead("image", "float32", (1, 3, 112, 112)),)
-HEAD = (TensorHead("head", "float32", (1, 8, 28, 28)),)
-
-
-def held(seq: int = 1, line: str = "stem..head @edge-1") -> Way:
-    sessions = {"cam-1": 1, "edge-1": 1}
-    name = PlanId(CLAIM, seq)
-    made = Plan(name, "job", MODEL, "cam-1", sessions, (line,), 0.01, 0.01, "x", "y", "0" * 64)
-    plan = replace(made, hash=plan_hash(made))
-    return Way(plan, 0, split(TOY, parse_placement(TOY, line), "cam-1"), "cam-1")
-
-
-class Source:
-    """cam-1's open frames, driven by hand."""
-
-    def __init__(self) -> None:
-        self.bundles = Bundles()
-        self.inflight = Inflight("cam-1", 1, self.bundles)
-        self.plan: Way | None = held()
-        self.now_s, self.bundle = 100.0, 0
-
-    def submit(
-        self,
-        deadline_s: float = 30.0,
-        tensors: tuple[TensorHead, ...] = IMAGE,
-        size_bytes: int = 1000,
-        reply: tuple[str, int] | None = None,
-    ) -> list[Effect]:
-        self.bundle += 1
-        number = self.inflight.new_id()
-        token = None if reply else number
-        until_s = self.now_s + deadline_s
-        frame = OpenFrame(
-            number, "job", self.bundle, size_bytes, self.now_s, until_s, token, reply, tensors
-        )
-        return self.inflight.submit(frame, TOY)
-
-    def pump(self, window: int = 4) -> list[Frame]:
-        if self.plan is None or self.inflight.is_broken(self.plan.route, self.now_s):
-            return []
-        effects = self.inflight.pump("job", self.plan, window, TOY, self.now_s)
-        return [
-            effect.message
-            for effect in effects
-            if isinstance(effect, SendTensors) and isinstance(effect.message, Frame)
-        ]
-
-    def result(self, sent: Frame, tensors: tuple[TensorHead, ...] = HEAD) -> list[Effect]:
-        self.bundle += 1
-        self.bundles.hold(self.bundle)
-        message = Result("job", sent.plan, 0, sent.hash, sent.frame, sent.attempt, 0.01, tensors)
-        effects = self.inflight.on_result(message, self.bundle, self.now_s)
-        return effects + self.bundles.drop(self.bundle)
-
-    def refuse(self, sent: Frame, code: str = "full") -> list[Effect]:
-        refusal = Refusal("job", sent.frame, sent.attempt, code, sent.plan)
-        return self.inflight.on_refusal(refusal, self.now_s)
-
-    def fail(self, sent: Frame, code: str = "failed") -> list[Effect]:
-        failure = Failure("job", sent.frame, sent.attempt, code, "it broke")
-        return self.inflight.on_failure(failure, self.now_s)
-
-    def wait(self, seconds: float) -> list[Effect]:
-        self.now_s += seconds
-        return self.inflight.tick(self.now_s)
-
-
-def outcomes(effects: list[Effect]) -> list[str]:
-    return [effect.code for effect in effects if isinstance(effect, Deliver)]
+from edgeflow.events import Deliver, Release, SendTensors
+from edgeflow.inflight import BROKEN_S, PARKED_BYTES_MAX, PARKED_FRAMES_MAX
+from edgeflow.messages import Outcome, PlanId, Rect, Result, TensorHead
+from edgeflow.openframe import Attempt, OpenFrame, attempt_at
+from edgeflow.outcome import ATTEMPTS_MAX, BACKOFF_S
+from edgeflow.pace import TIMEOUT_S_MIN
+from edgeflow.sim.toy import TOY
+from tests.core.sources import CLAIM, HEAD, IMAGE, Source, held, outcomes
 
 
 @pytest.fixture
@@ -128,7 +35,7 @@ def test_a_frame_leaves_under_the_heads_it_came_with(source: Source) -> None:
     assert source.plan is not None
     head = TensorHead("image", "uint8", (4711,))
     frame = OpenFrame(1, "job", 1, 4711, 0.0, 9.0, 1, None, (head,))
-    frame.graph = TOY
+    frame.attempts[0] = Attempt(0, source.plan, TOY, 0.0)
     assert attempt_at(frame, source.plan, 1, 0, 0.0).tensors == (head,)
 
 
@@ -297,30 +204,21 @@ def test_a_fleet_that_fails_often_is_not_helped_without_end(source: Source) -> N
     assert outcomes(source.fail(sent)) == ["failed"]
 
 
-def test_outputs_of_two_attempts_never_mix() -> None:
-    source = Source()
-    two = changed(TOY, outputs=("join", "head"))
-    source.plan = held()
+def test_outputs_of_two_attempts_never_mix(source: Source) -> None:
+    line = "stem..join @edge-1 | squeeze @edge-1[0:28] edge-2[28:56] | "
+    source.plan = held(line=line + "head @edge-1[0:14] edge-2[14:28]")
     source.submit()
-    frame = source.inflight.frames[1]
-    frame.graph, frame.sent, frame.flying = two, 2, True
-    frame.attempts = dict.fromkeys((1, 2), Route("h" * 64, 0))
-    frame.wanted = dict.fromkeys((1, 2), frozenset({Patch("join"), Patch("head")}))
-    said: list[str] = []
-    for attempt, name in ((1, "join"), (2, "head")):
-        shape = tuple(int(dim) for dim in two.tensors[name].shape)
-        message = Result(
-            "job",
-            PlanId(CLAIM, 1),
-            0,
-            "h" * 64,
-            1,
-            attempt,
-            0.0,
-            (TensorHead(name, "float32", shape),),
-        )
-        said += outcomes(source.inflight.on_result(message, 50 + attempt, source.now_s))
-    assert said == []
+    source.pump()
+    source.wait(TIMEOUT_S_MIN)
+    (again,) = source.pump()
+    first = replace(again, attempt=1)
+    heads = [
+        TensorHead("head", "float32", (1, 8, 14, 28), Rect(top, top + 14, 0, 28)) for top in (0, 14)
+    ]
+    assert outcomes(source.result(first, (heads[0],))) == []
+    assert outcomes(source.result(again, (heads[1],))) == []
+    assert outcomes(source.result(again, (heads[0],))) == [""]
+    assert source.bundles.holders == {}
 
 
 def test_a_removed_deployment_ends_its_frames(source: Source) -> None:

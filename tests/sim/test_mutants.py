@@ -43,7 +43,7 @@ MUTANTS = {
         ("E3",),
     ),
     "a second result is delivered too": Mutant(
-        "inflight:Inflight._end",
+        "outcome:Outcomes.end",
         "self.frames.pop(frame.id, None)",
         "self.frames.get(frame.id, None)",
         ("D1", "Traceback"),
@@ -68,8 +68,8 @@ MUTANTS = {
     ),
     "a result is delivered without one of its tiles": Mutant(
         "inflight:Inflight._on_outputs",
-        "set(got) != frame.wanted[message.attempt]",
-        "{patch.name for patch in got} != {p.name for p in frame.wanted[message.attempt]}",
+        "set(attempt.got) != attempt.way.split.outputs",
+        "{p.name for p in attempt.got} != {p.name for p in attempt.way.split.outputs}",
         ("Traceback",),
     ),
     "what waited too long is run all the same": Mutant(

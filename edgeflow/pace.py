@@ -1,0 +1,123 @@
+"""How fast a deployment answers, measured at its source along the way that its frames take now.
+
+    sent ──── flight ────▶ result               when has an attempt taken too long?
+    result ── gap, the window full ──▶ result   how long would one more frame wait?
+
+A flight begins where the attempt leaves the source: what a frame waited before is none of it. The
+gap between two results says what the fleet can do only where it never had to wait for work. Other
+ways have other times: with the first attempt along another one, all is measured anew.
+
+Invariant: nothing is refused before GAPS_KNOWN gaps are known, nor while the window has room.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from edgeflow.heldplan import Way
+
+TIMEOUT_S_MIN = 1.0
+"""An attempt has at least this long: below it a pause of the machine would cost a retry."""
+TIMEOUT_FACTOR = 8.0
+"""Before FLIGHTS_KNOWN flights: an attempt may take so many times its prediction, for each frame in
+flight."""
+FALLBACK_FACTOR = 4.0
+"""So many times more along a fallback, which is slower than what was predicted."""
+TIMEOUT_P99_FACTOR = 3.0
+"""After them: so many times the measured 99th percentile."""
+FLIGHTS_KNOWN, FLIGHTS_KEPT = 20, 256
+GAPS_KNOWN, GAPS_KEPT = 4, 32
+"""Fewer are chance; more remember a fleet that was faster once."""
+GAPS_SPARED = 8
+"""One in so many, the longest, does not count: a pause of a machine is no pace."""
+OVERLOAD_S = 3.0
+"""A new frame that would wait longer is refused at once. Lower refuses in a short burst; higher
+answers late, and needs as long to be itself again after an overload."""
+
+
+class Window(NamedTuple):
+    """What may be in flight at once; one frame always may."""
+
+    frames: int
+    bytes: int = 64 << 20
+    """Of inputs."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """What was measured along one way."""
+
+    way: Way | None = None
+    flights_s: deque[float] = field(default_factory=lambda: deque(maxlen=FLIGHTS_KEPT))
+    gaps_s: deque[float] = field(default_factory=lambda: deque(maxlen=GAPS_KEPT))
+    full_since_s: float = math.inf
+    """The window has had no room since then."""
+    landed_s: float = -math.inf
+    """When the last result came."""
+    _p99_s: float | None = None
+
+    def take(self, way: Way) -> None:
+        """An attempt leaves along this way."""
+        if self.way is None or way.route != self.way.route:
+            self.flights_s.clear()
+            self.gaps_s.clear()
+            self.landed_s, self._p99_s = -math.inf, None
+        self.way = way
+
+    def on_window(self, is_full: bool, now_s: float) -> None:
+        """Whether there is no room left, after all that may be sent was sent."""
+        self.full_since_s = min(self.full_since_s, now_s) if is_full else math.inf
+
+    def on_landed(self, way: Way, flight_s: float, now_s: float) -> None:
+        """A result of an attempt along some way."""
+        if self.way is None or way.route != self.way.route:
+            return
+        self.flights_s.append(flight_s)
+        self._p99_s = None
+        if self.landed_s >= self.full_since_s:
+            self.gaps_s.append(now_s - self.landed_s)
+        self.landed_s = now_s
+
+    def on_pause(self) -> None:
+        """This node stood still: the gap in which it did says nothing."""
+        self.landed_s = -math.inf
+
+    def timeout_s(self, flying: int) -> float:
+        """How long the first attempt at a frame may fly, beside so many others."""
+        assert self.way is not None
+        if len(self.flights_s) >= FLIGHTS_KNOWN:
+            if self._p99_s is None:
+                self._p99_s = quantile_s(self.flights_s, 0.99)
+            return max(TIMEOUT_S_MIN, TIMEOUT_P99_FACTOR * self._p99_s)
+        factor = TIMEOUT_FACTOR * (FALLBACK_FACTOR if self.way.variant else 1.0)
+        return max(TIMEOUT_S_MIN, factor * self.way.plan.predicted_s * (flying + 1))
+
+    def overload(self, waiting: int, budget_s: float) -> str:
+        """Why a frame with so much time may not queue up behind `waiting` others, in words; empty
+        where it may, or where nobody knows better."""
+        if len(self.gaps_s) < GAPS_KNOWN:
+            return ""
+        gap_s = self.gap_s()
+        wait_s = waiting * gap_s
+        limit_s = min(OVERLOAD_S, max(0.0, budget_s - quantile_s(self.flights_s, 0.5)))
+        if wait_s <= limit_s:
+            return ""
+        return (
+            f"{waiting} frames wait and one is answered every {gap_s:.2g} s: {wait_s:.1f} s is"
+            f" more than {limit_s:.1f} s; hand frames in more slowly or as outcomes come (stream)"
+        )
+
+    def gap_s(self) -> float:
+        """Seconds a result while there is always work; the longest few gaps do not count."""
+        kept = sorted(self.gaps_s)[: len(self.gaps_s) - len(self.gaps_s) // GAPS_SPARED]
+        return sum(kept) / len(kept)
+
+
+def quantile_s(seconds: Iterable[float], share: float) -> float:
+    """Of some measured times; 0 without any."""
+    ordered = sorted(seconds)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
