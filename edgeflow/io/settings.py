@@ -29,6 +29,7 @@ else:
 TIERS = {tier.name: tier for tier in (DEVICE, EDGE, CLOUD)}
 COMPUTE = ("auto", "cpu", "cuda", "none")
 ENGINES = ("auto", *executors.ENGINES)
+WORKERS = ("process", "thread")
 
 
 def load(path: Path | None, overrides: Mapping[str, Any]) -> NodeConfig:
@@ -58,10 +59,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; examples lie in configs/") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({error})") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not TOML: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:  # also of a path with a zero byte
+        raise UsageError(f"{str(path)!r}: cannot be read ({error})") from None
 
 
 def convert(table: Mapping[str, Any], where: str) -> NodeConfig:
@@ -71,16 +72,15 @@ def convert(table: Mapping[str, Any], where: str) -> NodeConfig:
         shaped["tier"] = tier_named(shaped["tier"], where)
     if isinstance(shaped.get("brokers"), str):
         shaped["brokers"] = [shaped["brokers"]]
-    if "advertise" in shaped:
+    if isinstance(shaped.get("advertise"), list | tuple):
         shaped["advertise"] = [_endpoint(each, shaped) for each in shaped["advertise"]]
     try:
         config = msgspec.convert(shaped, NodeConfig)
     except msgspec.ValidationError as error:
         raise UsageError(f"{where}: {_explain(str(error))}") from None
-    if config.compute not in COMPUTE:
-        raise UsageError(f"{where}: compute: {config.compute!r} is none of {', '.join(COMPUTE)}")
-    if config.engine not in ENGINES:
-        raise UsageError(f"{where}: engine: {config.engine!r} is none of {', '.join(ENGINES)}")
+    for key, known in (("compute", COMPUTE), ("engine", ENGINES), ("worker", WORKERS)):
+        if (given := getattr(config, key)) not in known:
+            raise UsageError(f"{where}: {key}: {given!r} is none of {', '.join(known)}")
     if not config.brokers:
         raise UsageError(f'{where}: brokers: empty; write brokers = ["mqtt://127.0.0.1:1883"]')
     return config
@@ -91,7 +91,7 @@ def tier_named(text: str, where: str = "--tier") -> Tier:
     if text in TIERS:
         return TIERS[text]
     rank, _, name = text.partition(":")
-    if rank.isdigit() and name:
+    if rank.isascii() and rank.isdigit() and len(rank) <= 6 and name:
         return Tier(int(rank), name)
     raise UsageError(f"{where}: tier: {text!r} is none of {', '.join(TIERS)}, nor RANK:NAME")
 
