@@ -66,6 +66,7 @@ from edgeflow.messages import (
     Withdraw,
 )
 from edgeflow.parts import Parts
+from edgeflow.party import may_speak
 from edgeflow.upkeep import Upkeep
 
 FRAME_EVENTS = frozenset(
@@ -173,6 +174,8 @@ class NodeCore:
         return is_over
 
     def _on_signal(self, event: Signal, now_s: float) -> list[Effect]:
+        if not may_speak(self.parts, event):
+            return []
         match event.message:
             case Refusal() as refusal:
                 self.parts.election = self.parts.election.saw(refusal.plan.claim, now_s)
@@ -190,6 +193,8 @@ class NodeCore:
         return []
 
     def _on_tensors(self, event: Tensors, now_s: float) -> list[Effect]:
+        if not may_speak(self.parts, event):
+            return []
         match event.message:
             case Frame() as frame:
                 way = self.parts.holdings.ready(frame.hash, frame.plan, frame.variant)

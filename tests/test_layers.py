@@ -47,19 +47,21 @@ ROOMS = {
     "decisions": Room(
         2,
         True,
-        "lag membership election planning estimate neighbours bundles deployments fetch library"
+        "lag namesake membership election planning estimate neighbours bundles deployments fetch library"
         " timings heldplan holding headers openframe tally inflight stage boards survey cover watch"
         " replan lead relay"
         " beside whatif tileviews prices cancelled waking pace outcome",
     ),
-    "mind": Room(3, True, "parts duties upkeep control intake node snapshot questions sim"),
+    "mind": Room(3, True, "parts party duties upkeep control intake node snapshot questions sim"),
     "engines": Room(
         3,
         False,
         "modelfile draft exporter importer executors audit picture encoded",
     ),
     "io": Room(4, False, "io"),
-    "faces": Room(5, False, "__init__ __main__ service flow driver result api cli demo bench lab"),
+    "faces": Room(
+        5, False, "__init__ __main__ service flow inputs driver result api cli demo bench lab"
+    ),
 }
 
 PURE_IMPORTS = """
