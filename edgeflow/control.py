@@ -20,8 +20,6 @@ from edgeflow.events import (
     Heard,
     Publish,
     Sampled,
-    Stop,
-    Tell,
     Wanted,
 )
 from edgeflow.messages import (
@@ -46,6 +44,7 @@ class Control:
 
     def __init__(self, parts: Parts, duties: Duties, upkeep: Upkeep) -> None:
         self.parts, self.duties, self.upkeep = parts, duties, upkeep
+        self.namesake = duties.namesake
         self._handlers: dict[type[Any], Callable[[Any, bool, float], list[Effect]]] = {
             LayerTimes: self._on_layer_times,
             Load: self._on_load,
@@ -57,6 +56,7 @@ class Control:
             Spec: self._on_spec,
             Status: self._on_status,
             Request: self._on_request,
+            Response: self._on_response,
         }
 
     def on_sampled(self, event: Sampled, now_s: float) -> list[Effect]:
@@ -101,16 +101,31 @@ class Control:
 
     def _on_peer(self, message: State | Caps, retained: bool, now_s: float) -> list[Effect]:
         if message.node == self.parts.me:
-            if message.session > self.parts.session:
-                text = f"another node calls itself {self.parts.me}, started later: this one stops"
-                return [Tell(text), Stop()]
             mine = self.parts.own_state() if isinstance(message, State) else self.parts.caps
+            if message.session != self.parts.session:
+                return self._on_namesake(message, now_s, mine)
             return [] if message == mine else [Publish(mine)]
         if isinstance(message, State):
             self.parts.membership.on_state(message, retained, now_s)
         else:
             self.parts.membership.on_caps(message, retained)
         return []
+
+    def _on_namesake(
+        self, message: State | Caps | Load, now_s: float, *mine: State | Caps
+    ) -> list[Effect]:
+        """Our name on another session's word: ask who lives, and say again what is true.
+
+        A node that is still starting leaves the word to whoever may have been here first.
+        """
+        is_starting = self.parts.state == "init"
+        asks = self.namesake.overheard(message, is_starting, now_s)
+        return [*asks, *(Publish(each) for each in mine if asks and not is_starting)]
+
+    def _on_response(self, message: Response, retained: bool, now_s: float) -> list[Effect]:
+        if message.node != self.parts.me or retained:
+            return []
+        return self.namesake.answered(message, self.parts.state, now_s)
 
     def _on_layer_times(self, message: LayerTimes, retained: bool, now_s: float) -> list[Effect]:
         if message.node != self.parts.me:
@@ -121,8 +136,9 @@ class Control:
         if retained:
             return []
         if message.node == self.parts.me:
-            if message.session == self.parts.session:
-                self.duties.on_echo(message.seq, now_s)
+            if message.session != self.parts.session:
+                return self._on_namesake(message, now_s)
+            self.duties.on_echo(message.seq, now_s)
             return []
         self.parts.membership.on_load(message, now_s)
         for claim in (message.claim, *(fence.claim for fence in message.fences.values())):
@@ -161,9 +177,7 @@ class Control:
     def _on_request(self, message: Request, retained: bool, now_s: float) -> list[Effect]:
         if message.node != self.parts.me or retained:
             return []
-        answer = Response(
-            self.parts.me, message.verb, message.id, "ok", {"session": str(self.parts.session)}
-        )
+        answer = self.namesake.answer(message, self.parts.state, self.parts.caps)
         if message.verb == "drain":
             return [Publish(answer), *self.duties.drain("asked over MQTT", now_s)]
         if message.verb != "ping":

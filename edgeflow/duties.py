@@ -21,6 +21,7 @@ from edgeflow.heldplan import Route
 from edgeflow.lag import Lag
 from edgeflow.membership import HEARTBEAT_S
 from edgeflow.messages import CLOUD, EDGE, Availability, LayerTimes, Load, Rates
+from edgeflow.namesake import Namesake
 from edgeflow.parts import Parts, layer_seconds
 from edgeflow.timings import is_news
 
@@ -54,6 +55,7 @@ class Duties:
         self.metrics_s = -math.inf
         self.drain_until_s = math.inf
         self.lag = Lag()
+        self.namesake = Namesake(parts.me, parts.session)
 
     def tick(self, now_s: float) -> list[Effect]:
         """Ten times a second."""
@@ -74,6 +76,7 @@ class Duties:
             effects += self._tell_timings(now_s)
         if now_s - self.republish_s >= REPUBLISH_S:
             effects += self.republish_all(now_s)
+        effects += self.namesake.tick(now_s)
         effects += self._elect(now_s)
         effects += self._lead(now_s)
         if self.drain_until_s < math.inf:

@@ -1,6 +1,7 @@
 """Errors a user can meet: each text names the cure, each class has an exit code.
 
 0 done  1 a bug of ours  2 wrong usage  3 model  4 broker  5 deployment  6 frame  7 network  8 lab
+9 the node's name is taken
 """
 
 from __future__ import annotations
@@ -62,3 +63,9 @@ class LabError(EdgeflowError):
     """A lab cannot be built, changed or taken down on this machine."""
 
     exit_code = 8
+
+
+class NameTakenError(EdgeflowError):
+    """Another living node of the cluster has this node's name, and was here first."""
+
+    exit_code = 9

@@ -403,7 +403,12 @@ class Tell(Struct, frozen=True, tag=True):
 
 
 class Stop(Struct, frozen=True, tag=True):
-    """Drained: the process may end."""
+    """The process may end: it drained, or must."""
+
+    text: str = ""
+    """Why it must: another node has its name."""
+    above: int = 0
+    """Not 0: start again, in a session above this."""
 
 
 Effect = (

@@ -40,7 +40,7 @@ class Lag:
 
     def seconds(self, now_s: float) -> float:
         """The lag, as time-outs should reckon with it."""
-        return self.worst_s * 0.5 ** ((now_s - self.worst_at_s) / HALF_S)
+        return self.worst_s * math.pow(0.5, (now_s - self.worst_at_s) / HALF_S)
 
     def on_tick(self, now_s: float) -> float:
         """A tick is handled; how late it is."""

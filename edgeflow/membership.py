@@ -9,12 +9,16 @@ down as well. While *we* are cut from the broker, or stand still, nobody falls s
 return everybody gets time to come back too. Where our own loop lags (`edgeflow.lag`), every silence
 may be as much longer.
 
-Invariant: what is known of a peer never goes back to an older session, connection, heartbeat or
-state.
+Two processes may start under one name (`edgeflow.namesake`): one that is still starting replaces no
+living one, whatever its session's number.
+
+Invariant: what is known of a peer never goes back to an older connection, heartbeat or state, nor
+to an older session, but for a newer one that never got ready.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -30,6 +34,8 @@ RECONNECT_GRACE_S = 5.0
 """After our own reconnect: the largest reconnect delay (2 s) + 3 heartbeats."""
 STATES = ("", "init", "ready", "draining", "offline")
 """A session's life: it never goes back, so that a late duplicate cannot undo a farewell."""
+STARTING = ("", "init")
+"""A session that never got further gives way: of two processes of one name the other stays."""
 
 
 LAYER_TIMES_MAX = 1024
@@ -86,7 +92,8 @@ class Membership:
 
     def on_state(self, message: State, retained: bool, now_s: float) -> None:
         """A state counts if it is of the session and connection we know, or of a newer one."""
-        peer = self._peer(message.node, message.session, live=not retained)
+        is_ready = message.state == "ready"
+        peer = self._peer(message.node, message.session, not retained, now_s, is_ready)
         if peer is None or message.connection < peer.connection:
             return
         newer = message.connection > peer.connection
@@ -104,13 +111,14 @@ class Membership:
 
     def on_caps(self, message: Caps, retained: bool) -> None:
         """The newest session's caps are kept."""
-        peer = self._peer(message.node, message.session, live=not retained)
+        # Caps never end a session that was heard: they tell nothing of when.
+        peer = self._peer(message.node, message.session, not retained, -math.inf)
         if peer is not None:
             peer.caps = message
 
     def on_load(self, message: Load, now_s: float) -> None:
         """A live heartbeat: the peer is here."""
-        peer = self._peer(message.node, message.session, live=True)
+        peer = self._peer(message.node, message.session, True, now_s)
         if peer is None or (peer.load is not None and message.seq <= peer.load.seq):
             return
         if not self._is_fresh(peer, now_s):
@@ -176,12 +184,26 @@ class Membership:
         limit_s = DEAD_BY_WILL_S if peer.will_heard and not peer.link_up else DEAD_S
         return now_s - peer.heard_s <= limit_s + self.stretch_s
 
-    def _peer(self, name: str, session: int, *, live: bool) -> Peer | None:
-        """The entry for this session, made or renewed; None where the message is of an older."""
+    def _peer(
+        self, name: str, session: int, is_live: bool, now_s: float, is_ready: bool = False
+    ) -> Peer | None:
+        """The entry for this session, made or renewed; None where the message is of another."""
         peer = self.peers.get(name)
-        if peer is None or session > peer.session:
-            if peer is not None and not live and peer.heard_s is not None:
-                # A retained word of a newer session: believe it once it is heard alive.
-                return None
+        if peer is None or self._is_next(peer, session, is_live, now_s, is_ready):
             peer = self.peers[name] = Peer(name, session)
         return peer if session == peer.session else None
+
+    def _is_next(
+        self, peer: Peer, session: int, is_live: bool, now_s: float, is_ready: bool
+    ) -> bool:
+        """Whether the node of that name is in this session now, and no longer in the known one."""
+        if session == peer.session:
+            return False
+        if not is_live and peer.heard_s is not None:
+            # A retained word of another session: believe it once it is heard alive.
+            return False
+        if session < peer.session:
+            # The newer one was a namesake's that never got ready: it gave way.
+            return is_ready and peer.state in STARTING
+        # A namesake that only starts does not push out one that lives: one of the two will go.
+        return is_ready or peer.state in STARTING or not self.is_alive(peer.name, now_s)

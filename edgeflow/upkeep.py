@@ -136,9 +136,11 @@ class Upkeep:
         )
 
     def _tell_held(self, now_s: float) -> list[Effect]:
-        """What this node holds, where it changed or is due."""
+        """What this node holds, where it changed or is due; one that starts may be a namesake."""
         parts = self.parts
         effects: list[Effect] = []
+        if parts.state == "init":
+            return effects
         names = {held.plan.deployment for held in parts.holdings.plans.values()} | set(self.told)
         if not names:
             return effects

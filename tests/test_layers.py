@@ -47,7 +47,8 @@ ROOMS = {
     "decisions": Room(
         2,
         True,
-        "lag namesake membership election planning estimate neighbours bundles deployments fetch library"
+        "lag namesake membership election"
+        " planning estimate neighbours bundles deployments fetch library"
         " timings heldplan holding headers openframe tally inflight stage boards survey cover watch"
         " replan lead relay"
         " beside whatif tileviews prices cancelled waking pace outcome",

@@ -34,7 +34,7 @@ GROUPS: tuple[str, ...] = (
 EXIT_CODES = (
     "Exit codes: 0 done, 1 a bug of edgeflow, 2 wrong usage, a file or a setting, 3 model or input,"
     " 4 broker, 5 deployment, 6 a frame had no result or a ledger shows a broken promise,"
-    " 7 network, port or key, 8 lab, 130 interrupted."
+    " 7 network, port or key, 8 lab, 9 another node has this one's name, 130 interrupted."
     "\n\nEDGEFLOW_DEBUG=1 shows where in the code an error comes from."
 )
 

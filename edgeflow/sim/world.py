@@ -32,6 +32,8 @@ class World:
         self.broker = Broker(self.clockwork)
         self.judge = Judge(lambda: self.clockwork.now_s)
         self.machines: dict[str, Machine] = {}
+        """By name, those that links reach: of twins the one that was here first."""
+        self.twins: dict[str, list[Machine]] = {}
         self.network = Network(self.clockwork, self.session_of, self._tell)
         self.disks: dict[str, Disk] = {}
         self.sessions: dict[str, int] = {}
@@ -43,7 +45,7 @@ class World:
         self.generation = 0
 
     def hands_of(self, name: str) -> Machine | None:
-        """The newest process of that name."""
+        """The process of that name that links reach."""
         return self.machines.get(name)
 
     def session_of(self, node: str) -> int | None:
@@ -56,11 +58,13 @@ class World:
         if self.session_of(name) is not None:
             if not twin:
                 return
-            self.network.gone(name)
         self.sessions[name] = self.sessions.get(name, 0) + 1
         disk = self.disks.setdefault(name, Disk())
         machine = Machine(self, replace(self.caps[name], session=self.sessions[name]), disk)
-        self.machines[name] = machine
+        if self.session_of(name) is None:
+            self.machines[name] = machine
+        else:
+            self.twins.setdefault(name, []).append(machine)
         machine.start()
 
     def crash(self, name: str) -> None:
@@ -115,6 +119,16 @@ class World:
         self.broker.disconnect(machine.client, gracefully=gracefully)
         if self.machines[machine.name] is machine:
             self.network.gone(machine.name)
+            self._succeed(machine.name)
+
+    def _succeed(self, name: str) -> None:
+        """A living twin has the name, and its links, to itself from here on."""
+        living = [twin for twin in self.twins.pop(name, []) if twin.is_alive]
+        if not living:
+            return
+        self.machines[name], self.twins[name] = living[0], living[1:]
+        for peer, link in living[0].core.parts.neighbours.links.items():
+            self.network.wish(name, living[0].session, peer, link.session)
 
     def _tell(self, node: str, peer: str, session: int, up: bool) -> None:
         machine = self.machines[node]

@@ -89,11 +89,30 @@ def test_a_late_duplicate_of_ready_does_not_undo_a_drain(table: Membership) -> N
 
 
 def test_a_newer_session_replaces_the_older_and_never_the_other_way(table: Membership) -> None:
-    table.on_load(load(seq=1, session=2), 11.0)
+    table.on_state(state("ready", session=2), retained=False, now_s=11.0)
     assert not table.is_usable("edge-1", 1, 11.0)
     assert not table.is_here("edge-1", 1, 11.0)
     table.on_load(load(seq=99, session=1), 11.1)
+    table.on_state(state("ready", session=1), retained=False, now_s=11.1)
     assert table.peers["edge-1"].session == 2
+
+
+def test_a_session_that_only_starts_replaces_a_dead_one_at_once_and_a_living_one_never(
+    table: Membership,
+) -> None:
+    for now_s in (10.1, 10.1 + DEAD_S):
+        table.on_state(state("init", session=2), retained=False, now_s=now_s)
+        table.on_load(load(session=2), now_s)
+        assert (table.peers["edge-1"].session == 2) is (now_s > 10.0 + DEAD_S)
+
+
+def test_a_newer_session_that_never_got_ready_gives_way_to_the_one_that_is() -> None:
+    table = Membership("cam-1", 1)
+    table.on_broker(True, 0.0, reconnect=False)
+    table.on_state(state("init", session=2), retained=True, now_s=1.0)
+    table.on_state(state("ready", session=1), retained=False, now_s=1.1)
+    table.on_load(load(session=1), 1.2)
+    assert table.peers["edge-1"].session == 1
 
 
 def test_a_retained_word_of_a_newer_session_is_not_believed_before_it_is_heard(

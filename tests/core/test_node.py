@@ -206,13 +206,6 @@ def test_what_a_former_session_held_is_corrected_by_one_that_holds_nothing() -> 
     assert said(effects, Held) == [Held("job", "edge-1", 1, ())]
 
 
-def test_the_older_of_two_processes_of_one_name_stops(edge: Node) -> None:
-    assert Stop() in edge.say(State("edge-1", 2, 1, "ready"))
-    effects = edge.say(State("edge-1", 0, 1, "ready"))
-    assert Stop() not in effects
-    assert said(effects, State) == [State("edge-1", 1, 1, "ready")]
-
-
 def test_a_retained_heartbeat_is_none(edge: Node) -> None:
     edge.tick(4.0)
     edge.say(load("cloud-1", 99), retained=True)
@@ -469,7 +462,7 @@ def test_a_loop_that_is_always_late_waits_longer(edge: Node) -> None:
 
 
 def test_our_own_heartbeat_that_comes_back_late_stretches_too(edge: Node) -> None:
-    (mine,) = said(edge.tick(1.0), Load)[-1:]
+    (mine,) = said(edge.tick(1.1), Load)[-1:]
     edge.tick(1.6)
     edge.say(mine)
     assert edge.core.parts.election.stretch_s == pytest.approx(1.5, abs=0.15)
