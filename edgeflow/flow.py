@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
@@ -14,16 +14,16 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from edgeflow.errors import BrokerError, DeployError, EdgeflowError, FrameError, UsageError
 from edgeflow.events import Wanted
-from edgeflow.graph import Array, Graph
+from edgeflow.graph import Graph
+from edgeflow.inputs import Inputs, named
 from edgeflow.io.loop import Answer
 from edgeflow.messages import Request, Spec
 from edgeflow.modelfile import save
 from edgeflow.questions import deployments, input_names, readiness, window_of
-from edgeflow.result import InferResult
+from edgeflow.result import InferResult, result_of
 from edgeflow.service import Service
 from edgeflow.snapshot import Snapshot, take
 
@@ -31,9 +31,6 @@ ANSWER_S = 5.0
 """The loop answers a question within this, or it is stuck."""
 POLL_S = 0.05
 """How often a wait looks again."""
-
-Inputs = Array | bytes | Mapping[str, Array] | Sequence[Array]
-"""`bytes` are a JPEG or PNG file, for a model that decodes."""
 
 
 @dataclass(slots=True)
@@ -148,7 +145,11 @@ class Flow:
         self, inputs: Inputs, *, deployment: str | None = None, deadline_s: float | None = None
     ) -> InferResult:
         """One frame, one result; FrameError with its code where the outcome is an error."""
-        result = self.submit(inputs, deployment=deployment, deadline_s=deadline_s).result()
+        answer = self.submit(inputs, deployment=deployment, deadline_s=deadline_s)
+        try:
+            result = answer.result()
+        finally:
+            answer.cancel()  # of a caller that was interrupted
         if not result.ok:
             raise FrameError(result.code, result.text)
         return result
@@ -156,28 +157,24 @@ class Flow:
     def submit(
         self, inputs: Inputs, *, deployment: str | None = None, deadline_s: float | None = None
     ) -> Future[InferResult]:
-        """Hand a frame in and go on; the future always gets an InferResult, maybe with an error."""
+        """Hand a frame in and go on; the future always gets an InferResult, maybe with an error.
+
+        `cancel()` of the future, from any thread, withdraws the frame: the fleet starts no more of
+        it, and whoever waits gets CancelledError.
+        """
         name = deployment or self._only_deployment()
-        tensors = self._named(inputs, name)
+        tensors = named(inputs, name, lambda: self.ask(lambda core: input_names(core, name)))
         answer: Future[InferResult] = Future()
         self._frames += 1
         index = self._frames
 
         def then(found: Answer) -> None:
-            answer.set_result(
-                InferResult(
-                    index,
-                    found.outputs,
-                    found.seconds,
-                    found.attempts,
-                    found.plan,
-                    found.code,
-                    found.text,
-                )
-            )
+            if answer.set_running_or_notify_cancel():
+                answer.set_result(result_of(index, found))
 
         self._need_alive()
-        self.service.loop.submit(name, tensors, deadline_s, then)
+        withdraw = self.service.loop.submit(name, tensors, deadline_s, then)
+        answer.add_done_callback(lambda done: withdraw() if done.cancelled() else None)
         return answer
 
     def stream(
@@ -190,17 +187,22 @@ class Flow:
     ) -> Iterator[InferResult]:
         """Outcomes in the order of the frames; `window` frames are under way at once.
 
-        Frames are taken only as fast as outcomes come: that is the back-pressure.
+        Frames are taken only as fast as outcomes come: that is the back-pressure. Who stops early
+        (`close()` of the iterator) withdraws what is under way.
         """
         name = deployment or self._only_deployment()
         limit = window or self.ask(lambda core: window_of(core, name))
         pending: deque[Future[InferResult]] = deque()
-        for frame in frames:
-            if len(pending) >= limit:
+        try:
+            for frame in frames:
+                if len(pending) >= limit:
+                    yield pending.popleft().result()
+                pending.append(self.submit(frame, deployment=name, deadline_s=deadline_s))
+            while pending:
                 yield pending.popleft().result()
-            pending.append(self.submit(frame, deployment=name, deadline_s=deadline_s))
-        while pending:
-            yield pending.popleft().result()
+        finally:
+            for answer in pending:
+                answer.cancel()
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -277,22 +279,6 @@ class Flow:
             raise UsageError(f"name the deployment; there is {there}")
         only: str = names[0]
         return only
-
-    def _named(self, inputs: Inputs, deployment: str) -> dict[str, Array]:
-        if isinstance(inputs, bytes):
-            inputs = np.frombuffer(inputs, np.uint8)
-        if isinstance(inputs, Mapping):
-            return {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
-        names = self.ask(lambda core: input_names(core, deployment))
-        if names is None and len(arrays) == 1:
-            names = ("image",)
-        if names is None or len(names) != len(arrays):
-            wanted = ", ".join(names) if names else "unknown inputs"
-            raise UsageError(f"{deployment} takes {wanted}; {len(arrays)} arrays were given")
-        return {
-            name: np.ascontiguousarray(array) for name, array in zip(names, arrays, strict=True)
-        }
 
 
 def _as_name(text: str) -> str:

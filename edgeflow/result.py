@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgeflow.graph import Array
+from edgeflow.io.loop import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class InferResult:
     attempts: int
     plan: str
     code: str = ""
-    """Empty for a result, else the error's."""
+    """Empty for a result, else the error's; README.md lists them."""
     text: str = ""
 
     @property
@@ -34,3 +35,10 @@ class InferResult:
         """The only output of a model that has one."""
         (array,) = self.outputs.values()
         return array
+
+
+def result_of(index: int, found: Answer) -> InferResult:
+    """A frame's outcome as its submitter sees it."""
+    return InferResult(
+        index, found.outputs, found.seconds, found.attempts, found.plan, found.code, found.text
+    )

@@ -69,7 +69,7 @@ class Inbox:
         with self._lock:
             if self._rung:
                 self._rung = False
-                with contextlib.suppress(BlockingIOError):
+                with contextlib.suppress(OSError):  # nothing there, or closed
                     self._reader.recv(64)
             items = list(self._items)
             self._items.clear()

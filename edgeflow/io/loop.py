@@ -34,6 +34,7 @@ from edgeflow.events import (
     LoadManifest,
     OpenLink,
     Publish,
+    Quarantine,
     Release,
     RunSegment,
     SendChunk,
@@ -45,6 +46,7 @@ from edgeflow.events import (
     Tell,
     Tensors,
     Tick,
+    Withdrawn,
 )
 from edgeflow.graph import Array
 from edgeflow.io.arrivals import Arrival, Arrived, Chunk
@@ -53,6 +55,7 @@ from edgeflow.io.engine import Engine
 from edgeflow.io.inbox import Inbox
 from edgeflow.io.links import Links
 from edgeflow.io.mqtt import Mqtt
+from edgeflow.io.quarantine import keep
 from edgeflow.io.store import Store
 from edgeflow.node import NodeCore
 from edgeflow.parcel import Parcel, Placed, parcel, take
@@ -89,9 +92,10 @@ class Loop:
         """Hears every event after the core did: for screens."""
         self._bundles: dict[int, Parcel] = {}
         self._numbers = itertools.count(1)
-        self._next_token = 0
+        self._tokens = itertools.count(1)
         self._waiting: dict[int, Callable[[Answer], None]] = {}
         self._is_running = True
+        self._has_ended = False
         self._leaves_for = ""  # why, until the core heard it
         self._do: dict[type[Any], Callable[[Any], None]] = {
             Publish: lambda effect: _ignore(self.mqtt.publish(effect.message)),
@@ -108,6 +112,7 @@ class Loop:
             RunSegment: self._run_segment,
             Release: self._release,
             Deliver: self._deliver,
+            Quarantine: self._quarantine,
             Tell: lambda effect: log.info("%s", effect.sentence),
             Stop: lambda _: self.halt(),
         }
@@ -120,20 +125,28 @@ class Loop:
         tensors: Mapping[str, Array],
         deadline_s: float | None,
         then: Callable[[Answer], None],
-    ) -> None:
-        """Hand a frame in; `then` is called once, in the loop's thread, and must not block."""
+    ) -> Callable[[], None]:
+        """Hand a frame in; `then` is called once, in the loop's thread, and must not block.
+
+        What comes back withdraws the frame, from any thread: its outcome is then `cancelled`,
+        unless it has one already.
+        """
+        token = next(self._tokens)
 
         def enter() -> None:
-            self._next_token += 1
-            self._waiting[self._next_token] = then
+            if self._has_ended:
+                then(self._stopped())
+                return
+            self._waiting[token] = then
             heads = tuple(head_of(name, array) for name, array in tensors.items())
             size_bytes = sum(array.nbytes for array in tensors.values())
             bundle = self._keep(parcel(tensors))
-            self._handle(
-                Submitted(self._next_token, deployment, bundle, heads, size_bytes, deadline_s)
-            )
+            self._handle(Submitted(token, deployment, bundle, heads, size_bytes, deadline_s))
 
         self.inbox.put(enter)
+        if self._has_ended:
+            self._turn_away()
+        return lambda: self.inbox.put(Withdrawn(token))
 
     def ask(self, question: Callable[[NodeCore], T]) -> Future[T]:
         """Look at the core from its own thread."""
@@ -219,13 +232,24 @@ class Loop:
         self._is_running = False
 
     def _close(self) -> None:
+        self._has_ended = True
         for then in self._waiting.values():
-            then(Answer("stopped", f"{self.core.parts.me} stopped", {}, 0.0, 0, ""))
+            then(self._stopped())
         self._waiting.clear()
+        self._turn_away()
         self.mqtt.close()
         self.links.close()
         self.engine.stop()
         self.inbox.close()
+
+    def _turn_away(self) -> None:
+        """Answer whoever came too late; in the thread that found that out."""
+        for item in self.inbox.take():
+            if callable(item):
+                item()
+
+    def _stopped(self) -> Answer:
+        return Answer("stopped", f"{self.core.parts.me} stopped", {}, 0.0, 0, "")
 
     # --- effects ----------------------------------------------------------------------------------
 
@@ -251,6 +275,10 @@ class Loop:
     def _run_segment(self, effect: RunSegment) -> None:
         parcels = [self._bundles[bundle] for bundle in effect.bundles]
         self.engine.run(effect, parcels, self._keep)
+
+    def _quarantine(self, effect: Quarantine) -> None:
+        folder, parcel = self.store.state_dir / "quarantine", self._bundles[effect.bundle]
+        self.engine.errands.do(lambda: keep(folder, effect.name, parcel))
 
     def _deliver(self, effect: Deliver) -> None:
         then = self._waiting.pop(effect.token)
