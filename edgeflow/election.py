@@ -34,6 +34,9 @@ DEAF_S = 2.5 * HEARTBEAT_S
 HAND_OVER_S = 3 * LEASE_S
 """An edge node alive for so long takes over from a leader of another tier."""
 
+TERM_LEAP_MAX = 1 << 20
+"""A claim so far above all that was heard is nobody's: terms rise by one, and a year of an election
+a minute is half of this. Heeded, it would leave no number for the next claim to be above."""
 BEATS_KEPT = 16
 """Claims whose last beat is remembered, against replays; more than ever stand at once."""
 
@@ -99,14 +102,21 @@ class Election:
         """Somebody mentioned this claim; nothing is proved about its leader."""
         if self.highest is not None and claim <= self.highest:
             return self
+        if self._is_absurd(claim):
+            return self
         term = max(self.term, claim.term)
         return replace(self, highest=claim, highest_since_s=now_s, term=term)
+
+    def _is_absurd(self, claim: Claim) -> bool:
+        return claim.term > self.term + TERM_LEAP_MAX
 
     def on_leader(
         self, message: Leader, retained: bool, now_s: float
     ) -> tuple[Election, tuple[Leader, ...]]:
         """A claim on the `leader` topic, fresh or not."""
         claim = message.claim
+        if self._is_absurd(claim):
+            return self, ()
         state = self.saw(claim, now_s)
         if (claim.node, claim.session) == (self.node, self.session):
             return state, ()

@@ -13,6 +13,7 @@ from edgeflow.election import (
     LEASE_S,
     STAGGER_S,
     START_S,
+    TERM_LEAP_MAX,
     Election,
 )
 from edgeflow.membership import RECONNECT_GRACE_S
@@ -182,3 +183,14 @@ def test_our_own_claim_coming_back_changes_nothing() -> None:
     state = leader()
     assert state.mine is not None
     assert state.on_leader(beat(state.mine, 1), False, 2.0) == (state, ())
+
+
+def test_a_term_that_nobody_can_have_counted_to_is_not_heeded() -> None:
+    state, absurd = leader(), Claim(2 + TERM_LEAP_MAX, 1, "edge-1", 1)
+    assert state.saw(absurd, 2.0) == state
+    assert state.on_leader(beat(absurd), False, 2.0) == (state, ())
+    assert state.saw(replace_term(absurd, TERM_LEAP_MAX), 2.0).highest != state.highest
+
+
+def replace_term(claim: Claim, term: int) -> Claim:
+    return Claim(term, claim.rank, claim.node, claim.session)
