@@ -134,9 +134,7 @@ def _start_node(made: Record, quotas: Quotas, name: str) -> None:
         environ.pop(taken)
     if made.lab.clocks:
         environ |= clocks.environment(name)
-    process = spawn(quotas, (name, "node"), inside(name, words), name, environ)
-    if made.lab.clocks:
-        clocks.remember(process.pid)
+    spawn(quotas, (name, "node"), inside(name, words), name, environ)
 
 
 def make_key() -> None:

@@ -92,7 +92,7 @@ class LabFile(Struct, frozen=True, forbid_unknown_fields=True):
     tcp: str = "cubic"
     """Congestion control wanted in each namespace; boards use cubic."""
     clocks: bool = False
-    """Nodes run with libfaketime, so that `clock` can set their time of day."""
+    """The change `clock` can set nodes' time of day; takes a C compiler."""
     timeline: tuple[Change, ...] = ()
 
     @property

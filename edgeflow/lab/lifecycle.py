@@ -43,7 +43,7 @@ def up(lab: LabFile, file: str, models: Sequence[Path], say: Say) -> Record:
     """
     need_tools()
     if lab.clocks:
-        clocks.library()
+        clocks.need_compiler()
     need_room(lab, os.cpu_count() or 1)
     quotas = quota.find()
     with record.locked():
@@ -160,6 +160,8 @@ def _build(made: Record, quotas: Quotas, models: Sequence[Path], say: Say) -> No
         network.shape(lab, link, "", by_netem=made.by_netem and link not in relayed)
     made.tcp = network.set_congestion(lab)
     hosts.make_key()
+    if lab.clocks:
+        clocks.make()
     made.save()
     if models:
         say(f"{len(models)} model(s) go onto every node's disk before it starts")
@@ -180,7 +182,6 @@ def _remove(quotas: Quotas) -> None:
     if quotas.top.exists():
         quotas.remove()
     network.remove(record.namespaces())
-    clocks.clean()
     record.remove()
 
 

@@ -29,6 +29,9 @@ QUOTA_US_MIN = 1_000
 GONE_S = 10.0
 """A killed process leaves its group within this."""
 INNER = ("node", "exec", "load")
+WEIGHT = 20
+"""Of the lab, against each other process of the machine: its quotas leave them a fifth. As light as
+one of them, a whole lab would get what one busy program beside it leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,9 @@ class Quotas:
         if self.is_v2:
             _enable(self.root)
             _enable(self.top)
+            (self.top / "cpu.weight").write_text(str(100 * WEIGHT))
+        else:
+            (self.top / "cpu.shares").write_text(str(1024 * WEIGHT))
         for inner in INNER:
             (self.top / host / inner).mkdir(parents=True, exist_ok=True)
         self.limit(host, cpu)

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
+import struct
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -108,27 +113,45 @@ def test_a_bare_machine_is_there_and_nothing_is_started_on_it() -> None:
     assert lab.running == ("cloud-1",)
 
 
-def test_a_clock_is_set_in_a_file_and_what_the_library_leaves_is_taken_away(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(clocks, "FOLDER", tmp_path)
-    monkeypatch.setattr(clocks, "SHARED", tmp_path)
-    clocks.shift("cam-1", -3600)
-    assert (tmp_path / "cam-1.clock").read_text() == "-3600.000\n"
-    others = [tmp_path / "faketime_shm_8", tmp_path / "sem.faketime_sem_8"]
-    for path in (*others, tmp_path / "faketime_shm_7", tmp_path / "sem.faketime_sem_7"):
-        path.touch()
-    clocks.remember(7)
-    clocks.clean()
-    assert sorted(path.name for path in tmp_path.glob("*faketime*")) == sorted(
-        path.name for path in others
-    )
+CLOCKS = """
+import sys, time
+print(time.time(), time.monotonic(), flush=True)
+sys.stdin.readline()
+time.sleep(0.01)
+print(time.time(), time.monotonic(), flush=True)
+"""
 
 
-def test_without_libfaketime_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clocks, "PLACES", ("/nowhere",))
-    with pytest.raises(LabError, match="apt install faketime"):
-        clocks.library()
+@pytest.mark.skipif(sys.platform != "linux", reason="labs need Linux")
+@pytest.mark.skipif(not any(map(shutil.which, clocks.COMPILERS)), reason="no C compiler")
+def test_a_clock_is_set_in_one_process_and_only_the_time_of_day(tmp_path: Path) -> None:
+    clocks.make(tmp_path)
+    environ = {**os.environ, **clocks.environment("cam-1", tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-I", "-c", CLOCKS],
+        env=environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        wall_s, monotonic_s = map(float, running.stdout.readline().split())
+        assert abs(wall_s - time.time()) < 5
+        clocks.shift("cam-1", -3600, tmp_path)
+        running.stdin.write("\n")
+        running.stdin.flush()
+        later_s, passed_s = map(float, running.stdout.readline().split())
+    assert -3600 <= later_s - wall_s < -3590
+    assert 0 < passed_s - monotonic_s < 10
+    assert clocks.environment("cam-1", tmp_path) == clocks.environment("cam-1", tmp_path)
+    assert (tmp_path / "cam-1.clock").read_bytes() == struct.pack("=q", -3600 * 10**9)
+
+
+def test_without_a_compiler_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clocks, "COMPILERS", ())
+    with pytest.raises(LabError, match="apt-get install gcc"):
+        clocks.need_compiler()
 
 
 def test_without_root_or_iproute2_the_cure_is_named(

@@ -17,8 +17,9 @@ from edgeflow.ledger import quantile
 from edgeflow.records import AnyRecord, Outcome, Submit
 
 LATE_MEDIANS = 2.0
-LATE_S_MIN = 0.1
-"""No frame is late below this: a machine that is shared pauses for tens of milliseconds."""
+LATE_S_MIN = 0.2
+"""No frame is late below this: a shared machine pauses for tens of milliseconds, and a plan that is
+built beside a running one takes a share of a small quota."""
 CALM_S = 1.0
 """Only in-time frames for so long, and the fault is over."""
 BEAT_GAP_S = 1.0
