@@ -38,6 +38,9 @@ STARTING = ("", "init")
 """A session that never got further gives way: of two processes of one name the other stays."""
 
 
+PEERS_MAX = 512
+"""Nodes that are known: more heartbeats a second than this no node hears. Invented names never push
+out one that lives."""
 LAYER_TIMES_MAX = 1024
 """Messages of layer times that are kept: 100 nodes with ten models each, some 3 kB a piece."""
 
@@ -190,8 +193,22 @@ class Membership:
         """The entry for this session, made or renewed; None where the message is of another."""
         peer = self.peers.get(name)
         if peer is None or self._is_next(peer, session, is_live, now_s, is_ready):
+            if peer is None and not self._has_room(now_s):
+                return None
             peer = self.peers[name] = Peer(name, session)
         return peer if session == peer.session else None
+
+    def _has_room(self, now_s: float) -> bool:
+        """For one more name; where the table is full, whoever never spoke goes, then the dead."""
+        if len(self.peers) < PEERS_MAX:
+            return True
+        others = [peer for peer in self.peers.values() if peer.name != self.me]
+        gone = next((peer for peer in others if peer.heard_s is None), None) or next(
+            (peer for peer in others if not self.is_alive(peer.name, now_s)), None
+        )
+        if gone is not None:
+            del self.peers[gone.name]
+        return gone is not None
 
     def _is_next(
         self, peer: Peer, session: int, is_live: bool, now_s: float, is_ready: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeflow.membership import DEAD_BY_WILL_S, DEAD_S, RECONNECT_GRACE_S, Membership
+from edgeflow.membership import DEAD_BY_WILL_S, DEAD_S, PEERS_MAX, RECONNECT_GRACE_S, Membership
 from edgeflow.messages import EDGE, Caps, Load, State
 
 
@@ -158,3 +158,15 @@ def test_who_has_not_said_what_it_can_do_is_not_used() -> None:
     table.on_load(load(), 10.0)
     assert not table.is_usable("edge-1", 1, 10.0)
     assert list(table.alive(10.0)) == []
+
+
+def test_invented_names_fill_a_bounded_table_and_push_no_living_node_out(
+    table: Membership,
+) -> None:
+    for at in range(2 * PEERS_MAX):
+        table.on_load(load(node=f"ghost-{at}"), 11.0)
+        table.on_caps(caps(node=f"mute-{at}"), retained=True)
+    assert len(table.peers) == PEERS_MAX
+    assert table.is_usable("edge-1", 1, 11.0)
+    table.on_load(load(node="edge-2"), 12.0 + DEAD_S)
+    assert table.is_alive("edge-2", 12.0 + DEAD_S)
