@@ -95,9 +95,10 @@ class Outcomes:
     def poison(self, frame: OpenFrame, text: str, now_s: float) -> list[Effect]:
         """Not tried again: the next worker shall live. Its owner may look at the input."""
         name = f"{frame.deployment}-{frame.id}"
-        nodes = " and ".join(dict.fromkeys(frame.deaths))
+        nodes = list(dict.fromkeys(frame.deaths))
+        whose = " and of ".join(nodes) + (" twice" if len(nodes) == 1 else "")
         said = (
-            f"it ended the workers of {nodes} and is not tried again; its input is"
+            f"it killed the worker of {whose} and is not tried again; its input is"
             f" quarantine/{name}.npz in the state folder of {self.me}; {text}"
         )
         kept: list[Effect] = [Quarantine(frame.bundle, name)]

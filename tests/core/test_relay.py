@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edgeflow.bundles import Bundles
-from edgeflow.events import Deliver, Effect, Release, SendTensors, Submitted
-from edgeflow.messages import Outcome, Submit, TensorHead
+from edgeflow.events import Deliver, Effect, Release, SendSignal, SendTensors, Submitted
+from edgeflow.messages import Outcome, Submit, TensorHead, Withdraw
 from edgeflow.relay import ERRANDS_MAX, Relay
 
 HEAD = (TensorHead("head", "float32", (1,)),)
@@ -72,6 +72,35 @@ def test_a_lost_source_ends_what_was_sent_and_only_that(client: Client) -> None:
     assert client.relay.on_link_down("edge-1", 10.1) == []
     assert delivered(client.relay.on_link_down("cam-1", 10.1)) == [(1, "source-lost")]
     assert list(client.relay.errands) == [2]
+
+
+def test_a_withdrawn_frame_ends_here_and_its_source_is_told(client: Client) -> None:
+    client.submit(1)
+    effects = client.relay.withdraw(1, 10.1)
+    assert delivered(effects) == [(1, "cancelled")]
+    assert SendSignal("cam-1", Withdraw("job", 1)) in effects
+    assert client.bundles.holders == {}
+    assert client.relay.withdraw(1, 10.2) == []
+    assert client.relay.on_outcome(Outcome("job", 1, "", "", HEAD), 99, 10.3) == []
+
+
+def test_a_withdrawn_frame_that_never_left_is_not_the_sources_business(client: Client) -> None:
+    client.submit(1, frozenset())
+    effects = client.relay.withdraw(1, 10.1)
+    assert delivered(effects) == [(1, "cancelled")]
+    assert not any(isinstance(each, SendSignal) for each in effects)
+
+
+def test_who_stood_still_looks_at_its_inbox_before_a_deadline_ends_anything(
+    client: Client,
+) -> None:
+    client.submit(1)
+    client.submit(2, frozenset())
+    client.relay.waking.wake()
+    assert client.relay.tick(LINKED, 30.0) == []
+    client.relay.on_outcome(Outcome("job", 1, "", "", HEAD), 99, 30.0)
+    client.relay.waking.wake()
+    assert delivered(client.relay.tick(LINKED, 30.1)) == [(2, "deadline")]
 
 
 def test_errands_are_bounded(client: Client) -> None:

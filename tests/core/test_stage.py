@@ -19,7 +19,18 @@ from edgeflow.events import (
     Tensors,
 )
 from edgeflow.heldplan import Way
-from edgeflow.messages import Claim, Failure, Frame, Plan, PlanId, Rect, Refusal, Result, TensorHead
+from edgeflow.messages import (
+    Cancel,
+    Claim,
+    Failure,
+    Frame,
+    Plan,
+    PlanId,
+    Rect,
+    Refusal,
+    Result,
+    TensorHead,
+)
 from edgeflow.placement import parse_placement
 from edgeflow.sim.toy import MODEL, TOY
 from edgeflow.split import split
@@ -246,6 +257,62 @@ def test_an_input_that_no_node_can_answer_is_told_as_such(worker: Worker) -> Non
     (failure,) = [each.message for each in effects if isinstance(each, SendSignal)]
     assert isinstance(failure, Failure)
     assert (failure.code, failure.text) == ("malformed", "edge-1: no picture")
+
+
+# --- cancelled ------------------------------------------------------------------------------------
+
+
+def cancel(worker: Worker, number: int, attempt: int = 1, is_over: bool = True) -> list[Effect]:
+    return worker.stage.on_cancel(Cancel("job", "cam-1", 1, number, attempt, is_over))
+
+
+def test_a_cancelled_frame_leaves_gathers_and_queue(worker: Worker) -> None:
+    worker.take_whole(1)
+    worker.take_whole(2)
+    worker.take(worker.frame(3, "left"))
+    assert [each.bundle for each in cancel(worker, 2) if isinstance(each, Release)] == [3, 4]
+    assert [each.bundle for each in cancel(worker, 3) if isinstance(each, Release)] == [5]
+    assert runs(worker.done()) == []
+    assert (worker.bundles.holders, worker.stage.queued_bytes, len(worker.stage)) == ({}, 0, 0)
+
+
+def test_a_cancel_that_overtakes_its_tensors_holds(worker: Worker) -> None:
+    cancel(worker, 1)
+    assert worker.take(worker.frame(1, "left")) == [Release(1)]
+    assert worker.take(worker.frame(1, "right")) == [Release(2)]
+    assert len(worker.stage) == 0
+
+
+def test_another_attempt_session_or_frame_is_not_meant(worker: Worker) -> None:
+    cancel(worker, 1, attempt=1)
+    cancel(worker, 2)
+    worker.stage.on_cancel(Cancel("job", "cam-1", 2, 3, 1))
+    worker.take(worker.frame(1, "left", attempt=2))
+    worker.take(worker.frame(3, "left"))
+    assert len(worker.stage.gathers) == 2
+
+
+def test_what_runs_is_left_to_end_and_goes_no_further(worker: Worker) -> None:
+    worker.take_whole(1)
+    worker.take_whole(2)
+    assert cancel(worker, 1) == []
+    effects = worker.done()
+    assert [each for each in effects if isinstance(each, SendTensors)] == []
+    assert len(runs(effects)) == 1
+
+
+@pytest.mark.parametrize(("is_over", "results"), [(True, 0), (False, 1)])
+def test_outputs_that_are_being_computed_still_serve_a_frame_without_an_outcome(
+    worker: Worker, is_over: bool, results: int
+) -> None:
+    last = held(line="stem..left right @cam-1 | join..head @edge-1")
+    heads = tuple(TensorHead(name, "float32", (1, 32, 112, 112)) for name in ("left", "right"))
+    worker.held = last
+    plan = last.plan
+    worker.take(Frame("job", plan.id, 0, plan.hash, "cam-1", 1, 1, 1, 5.0, heads, 1))
+    cancel(worker, 1, is_over=is_over)
+    sent = [each.message for each in worker.done() if isinstance(each, SendTensors)]
+    assert [type(each) for each in sent] == [Result] * results
 
 
 TILES = (
