@@ -34,6 +34,9 @@ class NodeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tier: Tier = EDGE
     brokers: tuple[str, ...] = ("mqtt://127.0.0.1:1883",)
     """In order of preference; one logical broker."""
+    broker_return_s: Annotated[float, Meta(gt=0)] = 30.0
+    """A node that is not with the first of them looks this often whether one before is back. Lower
+    returns sooner, and knocks at a dead address more often."""
     cluster: Name = "home"
     compute: str = "auto"
     """auto cpu cuda none"""

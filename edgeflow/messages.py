@@ -3,6 +3,7 @@
 Two wires carry them:
 
     MQTT (JSON)      State Caps Load Leader Spec Board Held Status Metrics Notice Request Response
+                     Availability LayerTimes Returning
     ZeroMQ (msgpack) signals: Hello Welcome Receipt Refusal Failure Cancel Withdraw BlobRequest
                      BlobMissing
                      with bytes behind them: Frame Result Submit Outcome BlobChunk ProbeData
@@ -250,6 +251,17 @@ class LayerTimes(Struct, frozen=True, tag="layer-times"):
     v: int = PROTOCOL
 
 
+class Returning(Struct, frozen=True, tag="returning"):
+    """A broker that its list prefers is back, and it goes there soon: all look for themselves."""
+
+    topic: ClassVar[str] = "nodes/{node}/returning"
+    retain: ClassVar[bool] = False
+    node: Name
+    session: int
+    broker: Annotated[str, Meta(max_length=300)]
+    v: int = PROTOCOL
+
+
 class Leader(Struct, frozen=True, tag="leader"):
     """A claim, alive while `beat` rises."""
 
@@ -469,6 +481,7 @@ ControlMessage = (
     | Caps
     | Load
     | LayerTimes
+    | Returning
     | Leader
     | Spec
     | Board

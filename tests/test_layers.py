@@ -96,7 +96,7 @@ TEST_LINES_MAX = 600
 FUNCTION_LINES_MAX = 40
 
 SIZE_EXCEPTIONS: dict[str, tuple[int, str]] = {
-    "edgeflow/messages.py": (660, "all words in one file, so that the union is closed"),
+    "edgeflow/messages.py": (680, "all words in one file, so that the union is closed"),
     "edgeflow/events.py": (450, "all words in one file, so that the union is closed"),
     "edgeflow/cli/node.py::start": (60, "one option a setting, and nothing to think about"),
     "edgeflow/cli/deploy.py::deploy": (50, "most of it is options"),

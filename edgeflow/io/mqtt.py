@@ -2,9 +2,12 @@
 
     walk the list ──connect──▶ connected, subscribed ──lost──▶ pause 0.5–2 s ──▶ walk again
                    BrokerUp ◀──┘     │ Heard, Cleared         └──▶ BrokerDown
+                         └───────────┴─▶ one before it in the list is back: connected there first,
+                                         then gone from here with a goodbye, so that no will fires
 
-Each connection has a client object of its own: a number of its own in its will, nothing queued from
-before, and no state of the last one. Callbacks only decode and give; they cannot raise.
+All nodes return within a second of each other: the first whose scout (`edgeflow.io.scout`) is let
+in says so. Each connection has a client object of its own: a number of its own in its will, nothing
+queued from before, and no state of the last one. Callbacks only decode and give; they cannot raise.
 
 Invariant: what this thread gives is an event of the core, checked; what it cannot check is counted
 and dropped. It holds nothing back: what is published while there is no broker is gone.
@@ -14,7 +17,6 @@ from __future__ import annotations
 
 import logging
 import random
-import ssl
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -23,7 +25,7 @@ from threading import Thread
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeflow.codec import CodecError, decode_control, encode_control, topic_of
@@ -31,15 +33,21 @@ from edgeflow.config import NodeConfig
 from edgeflow.errors import BrokerError
 from edgeflow.events import BrokerDown, BrokerUp, Cleared, Heard
 from edgeflow.io.brokerurl import BrokerUrl
-from edgeflow.messages import ControlMessage, State
+from edgeflow.io.mqttclient import CONNECT_S, in_words, new_client
+from edgeflow.io.scout import Scout
+from edgeflow.messages import ControlMessage, Returning, State
 
 KEEPALIVE_S = 5
 """The broker tells our will 1.5 times as long after we froze. Lower accuses slow radios more."""
-CONNECT_S = 3.0
 PAUSE_S = (0.5, 2.0)
 """Before the list is walked again: uniform in between, so that a fleet does not return as one."""
-QUEUED_MAX = 1000
+WATCH_S, LOOK_S = 1.0, 0.2
+"""So long the thread waits for the broker before it looks around: less, away from the first one."""
+LEAVE_S = 1.0
+"""What is still to be sent to the broker that we leave has so long."""
 _REFUSED = {"Bad user name or password", "Not authorized"}
+
+_FINE = MQTTErrorCode.MQTT_ERR_SUCCESS
 
 Give = Callable[[BrokerUp | BrokerDown | Heard | Cleared], object]
 _log = logging.getLogger("edgeflow.mqtt")
@@ -67,14 +75,22 @@ class Mqtt:
         """The last complaint about each broker: it is not repeated at every try."""
         self._connection = 0
         self._client: paho.Client | None = None
+        self._at = 0
+        """The place of our broker in the list."""
         self._up = Flag()
         self._refused = Flag()
         self._stopping = Flag()
+        self._return_s = config.broker_return_s
+        self._look = Flag()
+        self._better: BrokerUrl | None = None
+        """One before ours that the scout found."""
         self._thread = Thread(target=self._run, name="edgeflow-mqtt", daemon=True)
 
     def start(self) -> None:
         """Begin to connect, and go on doing so until `close`."""
         self._thread.start()
+        if len(self._urls) > 1:
+            Thread(target=self._look_back, name="edgeflow-scout", daemon=True).start()
 
     def is_up(self) -> bool:
         """Connected and subscribed."""
@@ -99,11 +115,12 @@ class Mqtt:
             self._count("unsendable", f"{type(message).__name__} cannot be told: {error}")
             return False
         info = client.publish(topic, payload, qos=0, retain=message.retain)
-        return info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
+        return info.rc == _FINE
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Say goodbye (the broker keeps the will to itself) and end the thread."""
         self._stopping.set()
+        self._look.set()
         client = self._client
         if client is not None:
             client.disconnect()
@@ -126,19 +143,19 @@ class Mqtt:
 
     def _serve(self, url: BrokerUrl) -> bool:
         """One connection from its beginning to its end; whether it ever was up."""
-        self._connection += 1
         try:
-            client = self._new_client(url)
-            client.connect(url.host, url.port, KEEPALIVE_S)
+            client = self._open(url)
         except (OSError, ValueError) as error:
-            self._fail(url, _in_words(error))
+            self._fail(url, in_words(error))
             return False
         if self._stopping.is_set():
             return False
         self._client = client
         # Not loop_forever: only loop makes the pipe by which `publish` wakes this thread.
-        while client.loop(timeout=1.0) == MQTTErrorCode.MQTT_ERR_SUCCESS:
-            pass
+        while client.loop(timeout=LOOK_S if self._at else WATCH_S) == _FINE:
+            better, self._better = self._better, None
+            if better is not None and not self._stopping.is_set():
+                client, url = self._move(client, url, better)
         self._client = None
         was_up = self._up.is_set()
         self._up.clear()
@@ -154,22 +171,13 @@ class Mqtt:
             )
         return was_up
 
-    def _new_client(self, url: BrokerUrl) -> paho.Client:
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=f"edgeflow-{self._cluster}-{self._node}-{self._session:x}",
-            userdata=url,
-            reconnect_on_failure=False,
-        )
+    def _open(self, url: BrokerUrl) -> paho.Client:
+        """A client of this node on its way in; OSError or ValueError where there is no way."""
+        self._connection += 1
+        name = f"edgeflow-{self._cluster}-{self._node}-{self._session:x}"
+        client = new_client(url, name, (url, self._connection))
         will = State(self._node, self._session, self._connection, "lost")
         client.will_set(topic_of(self._cluster, will), encode_control(will), retain=True)
-        if url.user:
-            client.username_pw_set(url.user, url.password)
-        if url.tls:
-            client.tls_set(ca_certs=url.ca_file or None)
-        client.connect_timeout = CONNECT_S
-        client.suppress_exceptions = True
-        client.max_queued_messages_set(QUEUED_MAX)
         # Given this, paho leaves writing to our thread; else `publish` would write in the caller's,
         # beside ours, and two half-sent messages could mix.
         client.on_socket_register_write = _leave_it
@@ -177,7 +185,48 @@ class Mqtt:
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         self._refused.clear()
+        client.connect(url.host, url.port, KEEPALIVE_S)
         return client
+
+    # --- back to a broker that is preferred -------------------------------------------------------
+
+    def _look_back(self) -> None:
+        """The scout's thread: while we are not with the first broker, look for those before."""
+        scout = Scout(self._cluster, self._stopping, self._tell_others)
+        while not self._stopping.is_set():
+            self._look.wait(self._return_s)
+            if self._up.is_set() and self._at and not self._stopping.is_set():
+                self._better = scout.find(self._urls[: self._at])
+            self._look.clear()
+
+    def _tell_others(self, url: BrokerUrl) -> None:
+        """All look now, and move together, unless another node said so first."""
+        if not self._look.is_set():
+            self.publish(Returning(self._node, self._session, str(url)))
+
+    def _move(
+        self, old: paho.Client, here: BrokerUrl, there: BrokerUrl
+    ) -> tuple[paho.Client, BrokerUrl]:
+        """Connect there, then leave here; or stay. The client that serves us now, and where."""
+        try:
+            new = self._open(there)
+        except (OSError, ValueError):
+            return old, here
+        end_s = time.monotonic() + CONNECT_S
+        while self._client is old and time.monotonic() < end_s:
+            if new.loop(timeout=0.02) != _FINE:
+                break
+            old.loop(timeout=0.001)
+        leaving, kept = (new, old) if self._client is old else (old, new)
+        leaving.disconnect()
+        end_s = time.monotonic() + LEAVE_S
+        while leaving.loop(timeout=0.05) == _FINE and time.monotonic() < end_s:
+            pass
+        self.problem = ""
+        if kept is old:
+            return old, here
+        _log.info("back from the broker at %s to %s", here, there)
+        return new, there
 
     def _fail(self, url: BrokerUrl, why: str) -> None:
         said = f"no broker at {url}: {why}"
@@ -190,8 +239,9 @@ class Mqtt:
     # --- callbacks: in the same thread, and never raising -----------------------------------------
 
     def _on_connect(
-        self, client: paho.Client, url: Any, _flags: Any, code: ReasonCode, _properties: Any
+        self, client: paho.Client, of: Any, _flags: Any, code: ReasonCode, _properties: Any
     ) -> None:
+        url, _ = of
         if not code.is_failure:
             client.subscribe(f"edgeflow/{self._cluster}/#", qos=0)
             return
@@ -205,8 +255,9 @@ class Mqtt:
         client.disconnect()
 
     def _on_subscribe(
-        self, client: paho.Client, url: Any, _mid: int, codes: list[ReasonCode], _properties: Any
+        self, client: paho.Client, of: Any, _mid: int, codes: list[ReasonCode], _properties: Any
     ) -> None:
+        url, connection = of
         if any(code.is_failure for code in codes):
             self._refused.set()
             may = f"it needs to read and write edgeflow/{self._cluster}/#"
@@ -215,10 +266,13 @@ class Mqtt:
             return
         self.problem, self.broker = "", str(url)
         self._said.clear()
+        self._client, self._at = client, self._urls.index(url)
         self._up.set()
-        self._give(BrokerUp(self._connection))
+        self._give(BrokerUp(connection))
 
-    def _on_message(self, _client: paho.Client, _url: Any, message: paho.MQTTMessage) -> None:
+    def _on_message(self, client: paho.Client, _of: Any, message: paho.MQTTMessage) -> None:
+        if client is not self._client:
+            return  # of the broker that we are about to leave
         try:
             topic = message.topic
             if not message.payload:
@@ -226,6 +280,8 @@ class Mqtt:
                 return
             heard = decode_control(self._cluster, topic, bytes(message.payload))
             self._give(Heard(heard, retained=bool(message.retain)))
+            if isinstance(heard, Returning):
+                self._look.set()
         except (CodecError, UnicodeDecodeError) as error:
             self._count("malformed", f"no message of ours on MQTT: {error}")
 
@@ -238,11 +294,3 @@ class Mqtt:
 
 def _leave_it(_client: paho.Client, _url: Any, _socket: Any) -> None:
     """Our thread looks for what is to be written by itself."""
-
-
-def _in_words(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message}); name its CA with ?ca=FILE"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
