@@ -91,7 +91,7 @@ class Inflight(Outcomes):
                 effects += self._send(frame, way, graph, flying, now_s)
                 flying, flying_bytes = flying + 1, flying_bytes + frame.size_bytes
                 is_full = flying >= window.frames
-        pace.on_window(is_full, now_s)
+        pace.on_window(is_full, len(mine) - flying, now_s)
         if is_full:
             self.full.add(deployment)
         return effects
@@ -210,8 +210,8 @@ class Inflight(Outcomes):
             return f"{len(parked)} frames of {self.parked_bytes} bytes wait already"
         if frame.deployment not in self.full:
             return ""
-        budget_s = frame.deadline_s - frame.submitted_s
-        return self.paces[frame.deployment].overload(parked.count(frame.deployment), budget_s)
+        waiting, now_s = parked.count(frame.deployment), frame.submitted_s
+        return self.paces[frame.deployment].overload(waiting, frame.deadline_s - now_s, now_s)
 
     def _send(
         self, frame: OpenFrame, way: Way, graph: Graph, flying: int, now_s: float

@@ -35,8 +35,11 @@ GAPS_KNOWN, GAPS_KEPT = 4, 32
 GAPS_SPARED = 8
 """One in so many, the longest, does not count: a pause of a machine is no pace."""
 OVERLOAD_S = 3.0
-"""A new frame that would wait longer is refused at once. Lower refuses in a short burst; higher
-answers late, and needs as long to be itself again after an overload."""
+"""A new frame that would wait longer is refused at once. Lower refuses in a short burst, and after
+a failover; higher answers late."""
+STANDING_S = 1.0
+"""The same once more than this was waited for OVERLOAD_S on end: that is no burst. A fleet whose
+usual load is 70 % is itself again 5 s after an overload; lower is sooner, and wastes its room."""
 
 
 class Window(NamedTuple):
@@ -56,21 +59,30 @@ class Pace:
     gaps_s: deque[float] = field(default_factory=lambda: deque(maxlen=GAPS_KEPT))
     full_since_s: float = math.inf
     """The window has had no room since then."""
+    long_since_s: float = math.inf
+    """Since when one has to wait for more than STANDING_S; over at half of that."""
     landed_s: float = -math.inf
     """When the last result came."""
     _p99_s: float | None = None
+    _gap_s: float | None = None
 
     def take(self, way: Way) -> None:
         """An attempt leaves along this way."""
         if self.way is None or way.route != self.way.route:
             self.flights_s.clear()
             self.gaps_s.clear()
-            self.landed_s, self._p99_s = -math.inf, None
+            self.landed_s, self.long_since_s = -math.inf, math.inf
+            self._p99_s = self._gap_s = None
         self.way = way
 
-    def on_window(self, is_full: bool, now_s: float) -> None:
+    def on_window(self, is_full: bool, waiting: int, now_s: float) -> None:
         """Whether there is no room left, after all that may be sent was sent."""
         self.full_since_s = min(self.full_since_s, now_s) if is_full else math.inf
+        wait_s = waiting * self.gap_s() if is_full else 0.0
+        if wait_s > STANDING_S:
+            self.long_since_s = min(self.long_since_s, now_s)
+        elif wait_s < STANDING_S / 2:
+            self.long_since_s = math.inf
 
     def on_landed(self, way: Way, flight_s: float, now_s: float) -> None:
         """A result of an attempt along some way."""
@@ -78,8 +90,9 @@ class Pace:
             return
         self.flights_s.append(flight_s)
         self._p99_s = None
-        if self.landed_s >= self.full_since_s:
+        if self.landed_s > self.full_since_s:
             self.gaps_s.append(now_s - self.landed_s)
+            self._gap_s = None
         self.landed_s = now_s
 
     def on_pause(self) -> None:
@@ -96,14 +109,12 @@ class Pace:
         factor = TIMEOUT_FACTOR * (FALLBACK_FACTOR if self.way.variant else 1.0)
         return max(TIMEOUT_S_MIN, factor * self.way.plan.predicted_s * (flying + 1))
 
-    def overload(self, waiting: int, budget_s: float) -> str:
+    def overload(self, waiting: int, budget_s: float, now_s: float) -> str:
         """Why a frame with so much time may not queue up behind `waiting` others, in words; empty
         where it may, or where nobody knows better."""
-        if len(self.gaps_s) < GAPS_KNOWN:
-            return ""
-        gap_s = self.gap_s()
-        wait_s = waiting * gap_s
-        limit_s = min(OVERLOAD_S, max(0.0, budget_s - quantile_s(self.flights_s, 0.5)))
+        wait_s, gap_s = waiting * self.gap_s(), self.gap_s()
+        limit_s = STANDING_S if now_s - self.long_since_s > OVERLOAD_S else OVERLOAD_S
+        limit_s = min(limit_s, max(0.0, budget_s - quantile_s(self.flights_s, 0.5)))
         if wait_s <= limit_s:
             return ""
         return (
@@ -112,9 +123,14 @@ class Pace:
         )
 
     def gap_s(self) -> float:
-        """Seconds a result while there is always work; the longest few gaps do not count."""
-        kept = sorted(self.gaps_s)[: len(self.gaps_s) - len(self.gaps_s) // GAPS_SPARED]
-        return sum(kept) / len(kept)
+        """Seconds a result while there is always work; the longest few gaps do not count. 0 before
+        it is known."""
+        if len(self.gaps_s) < GAPS_KNOWN:
+            return 0.0
+        if self._gap_s is None:
+            kept = sorted(self.gaps_s)[: len(self.gaps_s) - len(self.gaps_s) // GAPS_SPARED]
+            self._gap_s = sum(kept) / len(kept)
+        return self._gap_s
 
 
 def quantile_s(seconds: Iterable[float], share: float) -> float:
