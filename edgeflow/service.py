@@ -19,20 +19,19 @@ from types import FrameType
 
 from edgeflow.config import NodeConfig
 from edgeflow.errors import UsageError
-from edgeflow.events import BrokerDown, BrokerUp, Calibrated, Cleared, Event, Heard
-from edgeflow.executors import chosen, engines, has_cuda
+from edgeflow.events import BrokerDown, BrokerUp, Cleared, Event, Heard
+from edgeflow.executors import chosen, engines, version_of
 from edgeflow.graph import Graph
-from edgeflow.io.calibrate import calibrate
 from edgeflow.io.engine import Engine
 from edgeflow.io.inbox import Inbox
 from edgeflow.io.keys import load_keys
 from edgeflow.io.links import Links
 from edgeflow.io.loop import Loop
 from edgeflow.io.mqtt import Mqtt
-from edgeflow.io.probe import describe, sample, usable_cores
+from edgeflow.io.probe import describe, may_have_gpu, sample, usable_cores
 from edgeflow.io.store import Store, next_session
 from edgeflow.manifest import decode
-from edgeflow.messages import Caps, Notice, Rates, Response
+from edgeflow.messages import Caps, Notice, Response
 from edgeflow.node import NodeCore
 
 log = logging.getLogger("edgeflow")
@@ -41,6 +40,7 @@ SAMPLE_S = 1.0
 """The machine's own state is read this often: once a heartbeat."""
 NOTICES_KEPT = 200
 """Sentences about deployments that are kept for screens."""
+NO_CUDA = "compute = cuda, but torch sees no CUDA device; use cpu or auto"
 RESPONSES_KEPT = 100
 """Answers to requests that are kept until somebody asks for them."""
 
@@ -50,8 +50,6 @@ class Service:
 
     def __init__(self, config: NodeConfig) -> None:
         self.config = config
-        self.device = _device(config)
-        self.engines = _engines(config, self.device)
         self.threads = config.threads or usable_cores()
         self._temporary = not config.state_dir
         folder = config.state_dir or tempfile.mkdtemp(prefix="edgeflow-")
@@ -61,6 +59,7 @@ class Service:
         self.responses: OrderedDict[str, Response] = OrderedDict()
         self.inbox = Inbox()
         self.store: Store | None = None
+        self.engine: Engine
         self._stopped = Flag()
         try:
             self._compose(config)
@@ -71,17 +70,22 @@ class Service:
     def _compose(self, config: NodeConfig) -> None:
         session = next_session(self.state_dir)
         self.store = Store(self.state_dir, config.store_bytes_max)
+        device = _device(config)
+        # First of all that follows: a worker process loads its engines beside it.
+        self.engine = Engine(
+            config, self.store, self.inbox.put, self.threads, device, _engines(config, device)
+        )
         keys = load_keys(Path(config.key_file).expanduser()) if config.key_file else None
         self.links = Links(node=config.name, session=session, config=config, identity=keys)
+        self.device, self.engines = self.engine.device, self.engine.engines
+        if config.compute == "cuda" and self.device != "cuda":
+            raise UsageError(NO_CUDA)
         self.core = NodeCore(self._caps(session))
         self.mqtt = Mqtt(config, session, self._give)
-        self.engine = Engine(
-            config, self.store, self.inbox.put, self.threads, self.device, self.engines
-        )
         self.loop = Loop(self.core, self.inbox, self.links, self.mqtt, self.engine, self.store)
         self.loop.on_event = self._watch
         self.mqtt.start()
-        self.engine.errands.do(self._calibrate)
+        self.engine.calibrate()
         Thread(target=self._sample, name="edgeflow-probe", daemon=True).start()
 
     def _give(self, event: BrokerUp | BrokerDown | Heard | Cleared) -> None:
@@ -100,6 +104,8 @@ class Service:
     def clean_up(self) -> None:
         """Stop what still runs; remove a temporary state."""
         self._stopped.set()
+        if hasattr(self, "engine"):
+            self.engine.stop()
         if self.store is not None:
             self.store.close()
             self.store = None
@@ -127,26 +133,9 @@ class Service:
             emulated=emulation(config),
         )
 
-    def _calibrate(self) -> None:
-        """About a second of measuring, as slow as the node is told to be."""
-        rates: Rates | None = None
-        if self.device != "none":
-            engines = self.engines if self.config.engine == "auto" else self.engines[:1]
-            rates = calibrate(self.threads, self.device, engines)
-        if rates is not None:
-            factor = self.config.emulate.compute_factor
-            rates = Rates(
-                rates.conv_flops_per_s / factor,
-                rates.matmul_flops_per_s / factor,
-                rates.memory_bytes_per_s / factor,
-                rates.op_overhead_s * factor,
-                rates.depthwise_flops_per_s / factor,
-            )
-        self.inbox.put(Calibrated(rates))
-
     def _sample(self) -> None:
         while not self._stopped.wait(SAMPLE_S):
-            self.inbox.offer(sample())
+            self.inbox.offer(sample(self.engine.pids))
 
     def _watch(self, event: Event) -> None:
         """Keep what screens and waiting callers want to see."""
@@ -202,24 +191,23 @@ def _engines(config: NodeConfig, device: str) -> tuple[str, ...]:
     for what it refuses."""
     if device == "none":
         return ()
-    if device == "cuda":
-        return ("torch",)
     return tuple(sorted(engines(), key=lambda engine: engine != config.engine))
 
 
 def _device(config: NodeConfig) -> str:
-    """cpu, cuda or none; UsageError where what was asked for is not there."""
+    """cpu, none, or auto where the engine must be asked; UsageError where what was asked for cannot
+    be there."""
     compute = config.compute
     if compute == "none" or (compute == "auto" and not engines()):
         return "none"
     engine = chosen(config.engine)
     if compute == "cpu" or (compute == "auto" and engine == "onnx"):
         return "cpu"
-    if engine == "torch" and has_cuda():
-        return "cuda"
+    if engine == "torch" and may_have_gpu() and not version_of("torch").endswith("+cpu"):
+        return "auto"
     if compute == "cuda":
         raise UsageError(
-            "compute = cuda, but torch sees no CUDA device; use cpu or auto"
+            NO_CUDA
             if engine == "torch"
             else "compute = cuda is for torch: pip install 'edgeflow-dnn[torch]', engine = torch"
         )

@@ -65,6 +65,11 @@ def has_cuda() -> bool:
     return torch.cuda.is_available()
 
 
+def on_device(engines: Sequence[str], device: str) -> tuple[str, ...]:
+    """Those of these engines that run on it: only torch runs on a GPU."""
+    return tuple(each for each in engines if device == "cpu" or (device, each) == ("cuda", "torch"))
+
+
 def chosen(engine: str) -> str:
     """The engine of that name, or for `auto` the first there is; UsageError, with the cure, where
     it is not installed."""

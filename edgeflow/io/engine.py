@@ -1,60 +1,81 @@
-"""Segments that run on this machine: built, run and freed, in threads of their own.
+"""Segments that run on this machine: built, run and freed, away from the loop.
 
-    LoadManifest, CheckBlobs, BuildSegment ─▶ errands thread ┐
-    RunSegment                             ─▶ compute thread ┴─▶ events into the inbox
+    LoadManifest, CheckBlobs  ─▶ errands thread ─▶ events into the inbox
+    BuildSegment, DropSegment ─▶ errands thread ─▶ ┐ compute: a process of its own, or threads
+    RunSegment                ───────────────────▶ ┘ of this one ─▶ events into the inbox
 
-Each segment runs on the engine that is quickest for it here (`edgeflow.io.trial`). Emulation
-stretches compute, after the real work, so that results stay what they are.
+What may kill a process, engines, runs in one that may die (`worker = "process"`), and this one
+loads none. It alone reads the store: the other is told where verified bytes lie.
 """
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
-from threading import Lock
-
-import numpy as np
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
 
 from edgeflow.config import NodeConfig
-from edgeflow.encoded import example
-from edgeflow.errors import EdgeflowError, InputError
+from edgeflow.errors import EdgeflowError, UsageError
 from edgeflow.events import (
     BlobsChecked,
     BuildSegment,
+    Calibrated,
     CheckBlobs,
     Event,
     LoadManifest,
     ManifestFailed,
     ManifestLoaded,
     RunSegment,
-    SegmentBuilt,
-    SegmentDone,
     SegmentFailed,
     SegmentKey,
     SegmentUnbuildable,
 )
-from edgeflow.executors import ENGINES, version_of
-from edgeflow.executors.piece import Piece, build_piece, reads_of
-from edgeflow.graph import Array, Graph
-from edgeflow.io.probe import describe
-from edgeflow.io.slowness import Work
+from edgeflow.executors import ENGINES, on_device
+from edgeflow.graph import Graph
+from edgeflow.io.computeprocess import ComputeProcess
+from edgeflow.io.computethread import ComputeThread
+from edgeflow.io.computewire import Build, Place, Start
 from edgeflow.io.store import Store
-from edgeflow.io.trial import Choice, Memory, choose, key_of
 from edgeflow.io.worker import Worker
 from edgeflow.manifest import decode
-from edgeflow.messages import Rect
-from edgeflow.parcel import Parcel, Placed
-from edgeflow.tiles.rect import columns, rows
-
-SHORT_S = 0.0002
-"""A segment this quick runs in the loop's thread: two thread switches cost as much."""
-TIMED_RUNS, TIMED_EVERY = 16, 8
-"""The first runs are timed layer by layer, then one in so many: some 0.1 µs an op."""
+from edgeflow.messages import Rates
+from edgeflow.parcel import Parcel
 
 Say = Callable[[Event], None]
 Keep = Callable[[Parcel], int]
+
+
+class Compute(Protocol):
+    """Whoever runs segments."""
+
+    @property
+    def device(self) -> str:
+        """cpu or cuda."""
+        ...
+
+    @property
+    def pids(self) -> Collection[int]:
+        """Processes of its own."""
+        ...
+
+    def calibrate(self, engines: Sequence[str], then: Callable[[Rates | None], None]) -> None:
+        """`then` is told the rates of these engines."""
+        ...
+
+    def build(self, order: Build, graph: Graph) -> None:
+        """SegmentBuilt or SegmentUnbuildable follows."""
+        ...
+
+    def drop(self, key: SegmentKey) -> None:
+        """Free a segment, once it has run what it was given."""
+        ...
+
+    def run(self, job: int, key: SegmentKey, inputs: Sequence[Parcel], keep: Keep) -> None:
+        """SegmentDone or SegmentFailed follows; `keep` numbers the outputs."""
+        ...
+
+    def stop(self, timeout_s: float) -> None:
+        """End."""
+        ...
 
 
 class Engine:
@@ -69,26 +90,29 @@ class Engine:
         device: str,
         engines: Sequence[str] = ENGINES[:1],
     ) -> None:
-        """`engines`: in the order in which they are tried."""
+        """`device`: cpu, cuda, none, or auto, which is cuda where torch sees one. `engines`: in the
+        order in which they are tried."""
         self.store, self.say = store, say
-        self.threads, self.device = threads, device
-        self.engines = tuple(engines)
-        self.compares = config.engine == "auto" and len(self.engines) > 1
-        """Is the quickest engine wanted, or the first that takes a segment?"""
-        self.memory = Memory(store.state_dir / "engines.json")
-        self.board = describe().board
         self.factor = config.emulate.compute_factor
+        self._engines, self._wish = tuple(engines), config.engine
         self.graphs: dict[str, Graph] = {}
-        self.segments: dict[SegmentKey, Piece] = {}
-        self.short: set[SegmentKey] = set()
-        """Those that run in the loop's own thread."""
-        self.dropped: set[SegmentKey] = set()
-        """Not wanted any more before they were built."""
-        self.runs: Counter[SegmentKey] = Counter()
-        """Tells which of a segment's runs are timed layer by layer."""
-        self.lock = Lock()
         self.errands = Worker("edgeflow-errands")
-        self.compute = Worker("edgeflow-compute")
+        self.compute = self._compute(config, threads, device)
+
+    @property
+    def device(self) -> str:
+        """cpu, cuda or none."""
+        return self.compute.device if self.compute is not None else "none"
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Those that segments are tried on, in their order."""
+        return on_device(self._engines, self.device)
+
+    @property
+    def pids(self) -> Collection[int]:
+        """Processes that belong to this node besides its own."""
+        return self.compute.pids if self.compute is not None else ()
 
     def load(self, effect: LoadManifest) -> None:
         """Read and check a manifest."""
@@ -117,121 +141,81 @@ class Engine:
 
         self.errands.do(job)
 
+    def calibrate(self) -> None:
+        """About a second of measuring, as slow as the node is told to be."""
+        compute = self.compute
+        if compute is None:
+            self.say(Calibrated(None))
+            return
+        engines = self.engines if self._wish == "auto" else self.engines[:1]
+        self.errands.do(lambda: compute.calibrate(engines, self._rated))
+
     def build(self, effect: BuildSegment) -> None:
-        """Load weights, make the layers runnable, run them once on zeros."""
+        """Verify weights; have them made runnable, and run once on zeros."""
 
         def job() -> None:
             graph = self.graphs[effect.model]
             try:
-                choice, seconds, layers_s = self._build(graph, effect)
-            except (EdgeflowError, OSError, RuntimeError, MemoryError) as error:
+                if self.compute is None:
+                    raise UsageError("compute = none: this node runs no segments")
+                self.compute.build(self._order(graph, effect), graph)
+            except (EdgeflowError, OSError) as error:
                 self.say(SegmentUnbuildable(effect.key, f"{type(error).__name__}: {error}"[:2000]))
-                return
-            with self.lock:
-                if effect.key not in self.dropped:
-                    self.segments[effect.key] = choice.piece
-                    if seconds * self.factor < SHORT_S and not _is_open(graph, choice.piece):
-                        self.short.add(effect.key)
-                self.dropped.discard(effect.key)
-            self.say(SegmentBuilt(effect.key, choice.engine, layers_s, choice.note))
 
         self.errands.do(job)
 
     def drop(self, key: SegmentKey) -> None:
         """Free a segment, also one that is still being built."""
-        with self.lock:
-            self.short.discard(key)
-            del self.runs[key]
-            if self.segments.pop(key, None) is None:
-                self.dropped.add(key)
+        compute = self.compute
+        if compute is not None:
+            self.errands.do(lambda: compute.drop(key))
 
     def run(self, effect: RunSegment, inputs: Sequence[Parcel], keep: Keep) -> None:
         """Run a segment on what lies in these parcels; `keep` numbers the outputs."""
-        segment = self.segments.get(effect.key)
-        is_short = effect.key in self.short
-        self.runs[effect.key] += 1
-        is_timed = self.runs[effect.key] <= TIMED_RUNS or self.runs[effect.key] % TIMED_EVERY == 0
-
-        def job() -> None:
-            if segment is None:
-                self.say(SegmentFailed(effect.job, "the segment is not built here"))
-                return
-            work = self._work()
-            try:
-                made, layers_s = segment.timed(inputs) if is_timed else (segment.run(inputs), ())
-            except InputError as error:
-                self.say(SegmentFailed(effect.job, str(error), "malformed"))
-                return
-            except (EdgeflowError, RuntimeError, MemoryError, ValueError) as error:
-                self.say(SegmentFailed(effect.job, f"{type(error).__name__}: {error}"[:1500]))
-                return
-            stretch = work.stretch()
-            seconds = work.sleep(stretch)
-            size_bytes = sum(placed.array.nbytes for placed in made.values())
-            layers_s = tuple(each * stretch for each in layers_s)
-            self.say(SegmentDone(effect.job, keep(made), size_bytes, seconds, layers_s))
-
-        if is_short:
-            job()
+        if self.compute is None:
+            self.say(SegmentFailed(effect.job, "compute = none: this node runs no segments"))
         else:
-            self.compute.do(job)
+            self.compute.run(effect.job, effect.key, inputs, keep)
 
     def stop(self) -> None:
-        """End both threads."""
+        """End all of it; a second time does nothing."""
         self.errands.stop(timeout_s=2.0)
-        self.compute.stop(timeout_s=2.0)
+        if self.compute is not None:
+            self.compute.stop(timeout_s=2.0)
 
-    def _work(self) -> Work:
-        return Work(self.factor, self.threads == 1 and self.device == "cpu")
+    def _compute(self, config: NodeConfig, threads: int, device: str) -> Compute | None:
+        if device == "none":
+            return None
+        folder, compares = self.store.state_dir, self._wish == "auto"
+        memory = str(folder / "engines.json")
+        start = Start(threads, device, self._engines, compares, self.factor, memory)
+        if config.worker == "thread":
+            return ComputeThread(start, self.say)
+        return ComputeProcess(config.name, start, folder / "worker", self.say)
 
-    def _build(self, graph: Graph, effect: BuildSegment) -> tuple[Choice, float, tuple[float, ...]]:
-        """The segment, warm, and the seconds of one run on zeros: of all of it on this machine, and
-        of each layer, as slow as the node is told to be."""
-        choice, zeros = self._chosen(graph, effect)
-        work = self._work()
-        _, layers_s = choice.piece.timed([zeros])
-        stretch = work.stretch()
-        seconds = time.perf_counter() - work.wall_s
-        return choice, seconds, tuple(each * stretch for each in layers_s)
+    def _rated(self, rates: Rates | None) -> None:
+        if rates is not None:
+            rates = Rates(
+                rates.conv_flops_per_s / self.factor,
+                rates.matmul_flops_per_s / self.factor,
+                rates.memory_bytes_per_s / self.factor,
+                rates.op_overhead_s * self.factor,
+                rates.depthwise_flops_per_s / self.factor,
+            )
+        self.say(Calibrated(rates))
 
-    def _chosen(self, graph: Graph, effect: BuildSegment) -> tuple[Choice, Parcel]:
-        """The segment on the engine that is quickest, as remembered or tried now, and zeros."""
-        names = graph.weights_of(effect.layers)
-        arrays = {name: self.store.array(graph.weights[name]) for name in names}
-        make = partial(
-            build_piece,
-            graph,
+    def _order(self, graph: Graph, effect: BuildSegment) -> Build:
+        """What to build, and where its bytes lie, verified; ModelError where some are not here."""
+        weights = {name: graph.weights[name].sha256 for name in graph.weights_of(effect.layers)}
+        return Build(
+            effect.key,
+            effect.model,
             effect.layers,
-            arrays,
             effect.tile,
-            threads=self.threads,
-            device=self.device,
-            timed=True,
+            self._place(effect.model),
+            {name: self._place(sha256) for name, sha256 in weights.items()},
         )
-        reads = reads_of(graph, effect.layers, effect.tile)
-        zeros = {name: Placed(_zeros(graph, name, at), at) for name, at in reads.items()}
-        versions = [version_of(engine) for engine in self.engines]
-        key = key_of(effect.model, effect.layers, effect.tile, self.threads, self.board, *versions)
-        known = self.memory.get(key)
-        order = sorted(self.engines, key=lambda engine: engine != known)
-        compare = self.compares and known not in self.engines
-        choice = choose(order, lambda engine: make(engine=engine), zeros, compare=compare)
-        if choice.was_tried:
-            self.memory.put(key, choice.engine)
-        return choice, zeros
 
-
-def _zeros(graph: Graph, name: str, rect: Rect | None) -> Array:
-    """Zeros, or an encoded picture where the graph decodes one."""
-    contract = graph.tensors[name]
-    if contract.is_open:
-        return example(graph, name)
-    shape = [int(dim) for dim in contract.shape]
-    if rect is not None:
-        shape[2:] = rows(rect), columns(rect)
-    return np.zeros(shape, dtype=contract.dtype)
-
-
-def _is_open(graph: Graph, segment: Piece) -> bool:
-    """May a frame take much longer than the one that was timed?"""
-    return any(graph.tensors[name].is_open for name in segment.reads)
+    def _place(self, sha256: str) -> Place:
+        path, *rest = self.store.place(sha256)
+        return Place(str(path), *rest)

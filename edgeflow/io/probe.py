@@ -10,7 +10,7 @@ import math
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -23,6 +23,8 @@ _BOARD_FILES = (
     "/proc/device-tree/model",
     "/sys/devices/virtual/dmi/id/product_name",
 )
+_GPUS = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvhost-ctrl-gpu", "/dev/dxg", "/dev/kfd")
+"""NVIDIA's on a PC, on a Jetson, under Windows; AMD's, which torch calls CUDA too."""
 _THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
 """Of a Raspberry Pi: hexadecimal, the low four bits are what holds now."""
 _NOW = 0xF
@@ -73,11 +75,16 @@ def cpu_quota_cores(root: Path = Path("/")) -> float | None:
     return min(quotas, default=None)
 
 
-def sample() -> Sampled:
-    """Load, memory and heat since the last call."""
+def may_have_gpu() -> bool:
+    """Is there anything that torch may take for a CUDA device? Looked for without torch."""
+    return bool(shutil.which("nvidia-smi")) or any(Path(name).exists() for name in _GPUS)
+
+
+def sample(pids: Iterable[int] = ()) -> Sampled:
+    """Load, memory and heat since the last call; `pids`: processes whose memory counts as ours."""
     return Sampled(
         cpu_percent=psutil.cpu_percent(),
-        memory_bytes=_process().memory_info().rss,
+        memory_bytes=_process().memory_info().rss + sum(map(_resident_bytes, pids)),
         memory_free_bytes=psutil.virtual_memory().available,
         temperature_c=_temperature_c(),
         throttled=_is_throttled(),
@@ -128,6 +135,15 @@ def _quota_cores(folder: Path) -> float | None:
     except ValueError:  # "max", or nothing
         return None
     return quota_us / period_us if quota_us > 0 and period_us > 0 else None
+
+
+def _resident_bytes(pid: int) -> int:
+    """Of another process; 0 where it is gone."""
+    try:
+        found: int = psutil.Process(pid).memory_info().rss
+    except psutil.Error:
+        return 0
+    return found
 
 
 @cache

@@ -108,6 +108,15 @@ class Store:
         whole = self._map(sha256)
         return whole[offset:] if length is None else whole[offset : offset + length]
 
+    def place(self, sha256: str) -> tuple[Path, int, int, int]:
+        """(file, offset, bytes, when it changed last) of a blob, verified, for a process that maps
+        it by itself. Of what is named by its sha256, 0: it never changes. ModelError where it is
+        not here."""
+        self._map(sha256)
+        blob = self._find(sha256)
+        changed_ns = 0 if blob.owned else blob.path.stat().st_mtime_ns
+        return blob.path.absolute(), blob.offset, blob.nbytes, changed_ns
+
     def array(self, weight: Weight) -> Array:
         """A weight, read-only, mapped from disk. ModelError where it is not here."""
         return modelfile.array_of(self._map(weight.sha256), weight)
@@ -178,7 +187,7 @@ class Store:
     def _map(self, sha256: str) -> memoryview:
         blob = self._find(sha256)
         try:
-            whole = _mapped(blob)
+            whole = mapped(blob.path, blob.offset, blob.nbytes)
             if not blob.verified:
                 blob.verified = hashlib.sha256(whole).hexdigest() == sha256
                 if blob.owned:
@@ -222,15 +231,15 @@ def next_session(state_dir: Path) -> int:
     return session
 
 
-def _mapped(blob: _Blob) -> memoryview:
-    if blob.nbytes == 0:
+def mapped(path: Path, offset: int, nbytes: int) -> memoryview:
+    """Bytes [offset, offset + nbytes) of a file, read-only; OSError or ValueError where they are
+    not there."""
+    if nbytes == 0:
         return memoryview(b"")
-    start = blob.offset - blob.offset % mmap.ALLOCATIONGRANULARITY
-    skipped = blob.offset - start
-    with blob.path.open("rb") as file:
-        pages = mmap.mmap(
-            file.fileno(), skipped + blob.nbytes, access=mmap.ACCESS_READ, offset=start
-        )
+    start = offset - offset % mmap.ALLOCATIONGRANULARITY
+    skipped = offset - start
+    with path.open("rb") as file:
+        pages = mmap.mmap(file.fileno(), skipped + nbytes, access=mmap.ACCESS_READ, offset=start)
     return memoryview(pages)[skipped:]
 
 

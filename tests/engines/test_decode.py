@@ -38,7 +38,8 @@ from edgeflow.events import (
 from edgeflow.executors.eager import EagerModule
 from edgeflow.exporter import export
 from edgeflow.graph import OPEN_MAX, Graph
-from edgeflow.io import engine
+from edgeflow.io import computethread
+from edgeflow.io.computethread import ComputeThread
 from edgeflow.io.engine import Engine
 from edgeflow.io.store import Store
 from edgeflow.messages import DEVICE
@@ -284,7 +285,7 @@ class Bench:
         modelfile.save(graph, path)
         self.model = self.store.add_model(path)
         self.told: list[Event] = []
-        config = NodeConfig(name="a", tier=DEVICE)
+        config = NodeConfig(name="a", tier=DEVICE, worker="thread")
         self.engine = Engine(config, self.store, self.told.append, 1, "cpu")
 
     def build(self, *layers: str) -> SegmentKey:
@@ -298,7 +299,7 @@ class Bench:
     def run(self, key: SegmentKey, data: bytes) -> Event:
         inputs = parcel({"image": np.frombuffer(data, np.uint8)})
         self.engine.run(RunSegment(1, key, ()), [inputs], len)
-        self.engine.compute.stop(timeout_s=20)
+        self.engine.stop()
         return self.told[-1]
 
 
@@ -310,9 +311,10 @@ def bench(net: Graph, tmp_path: Path) -> Bench:
 def test_a_segment_that_decodes_is_warmed_up_and_never_counts_as_short(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "SHORT_S", 100.0)
+    monkeypatch.setattr(computethread, "SHORT_S", 100.0)
     key = bench.build("decode")
-    assert key not in bench.engine.short
+    assert isinstance(bench.engine.compute, ComputeThread)
+    assert key not in bench.engine.compute.short
     assert isinstance(bench.run(key, WHOLE), SegmentDone)
 
 

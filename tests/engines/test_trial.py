@@ -56,7 +56,7 @@ class Bench:
         modelfile.save(graph, folder / "net.safetensors")
         self.model = self.store.add_model(folder / "net.safetensors")
         self.told: list[Event] = []
-        config = NodeConfig(name="a", tier=DEVICE, engine=engine)
+        config = NodeConfig(name="a", tier=DEVICE, engine=engine, worker="thread")
         order = sorted(("torch", "onnx"), key=lambda each: each != engine)
         self.engine = Engine(config, self.store, self.told.append, 1, "cpu", order)
 
@@ -118,7 +118,7 @@ def test_other_versions_are_tried_anew(
     runs = slower(monkeypatch, OnnxSegment)
     Bench(net, tmp_path).build()
     tried = len(runs)
-    monkeypatch.setattr("edgeflow.io.engine.version_of", lambda engine: f"{engine} 99")
+    monkeypatch.setattr("edgeflow.io.compute.version_of", lambda engine: f"{engine} 99")
     Bench(net, tmp_path).build()
     assert len(runs) == 2 * tried
 
@@ -164,7 +164,7 @@ def test_a_frame_on_either_engine_gives_that_engines_bits(net: Graph, tmp_path: 
         bench = Bench(net, tmp_path / engine, engine)
         bench.build()
         bench.engine.run(RunSegment(1, KEY, ()), [parcel(feed)], keep)
-        bench.engine.compute.stop(timeout_s=20)
+        bench.engine.stop()
         assert isinstance(bench.told[-1], SegmentDone)
         names = [layer.name for layer in net.layers]
         whole = kind(net, names, net.arrays, threads=1).run(feed)
