@@ -41,5 +41,6 @@ def readiness(core: NodeCore, name: str) -> tuple[bool, str, str]:
     )
     keeps = held is not None and (held.keeps_model or view.spec.origin == view.spec.source)
     if not (active and keeps):
-        sentence = f"{view.spec.source} is still taking the model in"
+        # There is a plan, so that "impossible" was said of another moment.
+        phase, sentence = "preparing", f"{view.spec.source} is still taking the model in"
     return active and keeps and board.preparing is None, phase, sentence
