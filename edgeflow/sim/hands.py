@@ -1,36 +1,28 @@
-"""Carries a NodeCore's effects out in virtual time: the disk, the links, the engine of one machine.
+"""Carries a NodeCore's effects out in virtual time: to the broker, over the links, to the user.
 
 It is the other shell beside `edgeflow.io.loop`: the core is the very same.
+
+Invariant: an effect of every kind is carried out, or this does not start.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from edgeflow.events import (
-    BlobsChecked,
     BuildSegment,
     CheckBlobs,
-    ChunkStored,
     CloseLink,
     Deliver,
     DropSegment,
     Effect,
-    Event,
     LoadManifest,
-    ManifestFailed,
-    ManifestLoaded,
     OpenLink,
     Publish,
     Quarantine,
     Release,
     RunSegment,
-    SegmentBuilt,
-    SegmentDone,
-    SegmentKey,
     SendChunk,
     SendProbe,
     SendSignal,
@@ -44,147 +36,50 @@ from edgeflow.events import (
 from edgeflow.headers import size_bytes as heads_bytes
 from edgeflow.messages import BlobChunk, BlobMissing
 from edgeflow.node import NodeCore
-from edgeflow.sim.broker import Broker
-from edgeflow.sim.clockwork import Clockwork
-from edgeflow.sim.judge import Judge
-from edgeflow.sim.network import Network
-from edgeflow.sim.toy import MODEL, TOY, Value, Values, compute, taken
+from edgeflow.sim.body import Body, Disk, Surroundings
+from edgeflow.sim.toy import taken
 
 SPEED_BYTES_PER_S = 20e6
 """Of every simulated link."""
 
 
-@dataclass(slots=True)
-class Disk:
-    """What survives a restart."""
-
-    blobs: dict[str, int] = field(default_factory=dict)
-    """sha256 -> bytes."""
-
-
-class Surroundings(Protocol):
-    """What a machine needs of the world."""
-
-    clockwork: Clockwork
-    broker: Broker
-    network: Network
-    judge: Judge
-    spoils: float
-    """Share of blobs that arrive with other bytes."""
-    stalls: float
-    """Share of messages that a radio holds up, with all that come after them."""
-
-    def hands_of(self, name: str) -> Hands | None:
-        """The process of that name that links reach."""
-
-    def stop(self, machine: Hands) -> None:
-        """A process ended by itself."""
-
-
-class Hands(ABC):
+class Hands(Body):
     """Everything of a machine but its life."""
 
     def __init__(self, world: Surroundings, core: NodeCore, disk: Disk) -> None:
-        self.world, self.core, self.disk = world, core, disk
-        self.is_alive = True
-        self.bundles: dict[int, Values] = {}
-        self.next_bundle = 0
-        self.partial: dict[str, int] = {}
-        self.built: dict[SegmentKey, BuildSegment] = {}
-        self.outcomes: dict[int, int] = {}
-        """Token -> how many outcomes it got."""
-        self.submitted: dict[int, tuple[float, Value]] = {}
-        """Token -> (deadline, what the undivided model answers)."""
+        super().__init__(world, core, disk)
         self._do: dict[type[Any], Callable[[Any], object]] = {
-            Publish: lambda effect: self.world.broker.publish(self.client, effect.message),
+            Publish: lambda effect: self.broker.publish(self.client, effect.message),
             OpenLink: self._open,
             CloseLink: self._close,
             SendSignal: self._signal,
             SendTensors: self._tensors,
             SendProbe: self._probe,
             SendChunk: self._chunk,
-            LoadManifest: self._manifest,
-            CheckBlobs: self._check,
-            BuildSegment: self._build,
+            LoadManifest: self.load,
+            CheckBlobs: self.check,
+            BuildSegment: self.build,
             DropSegment: lambda effect: self.built.pop(effect.key, None),
-            RunSegment: self._run,
+            RunSegment: self.run,
             Release: lambda effect: self.bundles.pop(effect.bundle),
+            Quarantine: lambda effect: self.bundles[effect.bundle],
             Deliver: self._deliver,
-            Quarantine: lambda _: None,
             Tell: lambda effect: self.world.judge.note(self.name, effect.sentence),
             Stop: lambda _: self.world.stop(self),
         }
-
-    @property
-    def name(self) -> str:
-        """Of the node."""
-        return self.core.parts.me
-
-    @property
-    def session(self) -> int:
-        """Of this life."""
-        return self.core.parts.session
-
-    @property
-    def client(self) -> str:
-        """The MQTT client id: two sessions of a name are two clients."""
-        return f"{self.name}-{self.session}"
-
-    @abstractmethod
-    def clock_s(self) -> float:
-        """Its own time."""
-
-    @abstractmethod
-    def hear(self, event: Event) -> None:
-        """Pass an event to the core and do what it asks."""
 
     def obey(self, effect: Effect) -> None:
         """Carry one effect out."""
         self._do[type(effect)](effect)
 
-    def keep(self, values: Values) -> int:
-        """A new bundle."""
-        self.next_bundle += 1
-        self.bundles[self.next_bundle] = values
-        return self.next_bundle
-
-    def store(self, peer: str, chunk: BlobChunk, size_bytes: int) -> None:
-        """A piece arrived; now and then the disk spoils a blob, and the sha256 tells.
-
-        A piece that does not begin where the last one ended changes nothing, as in `io.store`.
-        """
-        if not self.is_alive:
-            return
-        sha256, total = chunk.sha256, chunk.total_bytes
-        stored = self.partial.get(sha256, 0)
-        if stored != chunk.offset_bytes:
-            self.hear(ChunkStored(peer, chunk, stored, False, False))
-            return
-        stored = self.partial[sha256] = stored + size_bytes
-        is_complete = stored >= total
-        is_sound = is_complete and self.world.clockwork.random.random() > self.world.spoils
-        if is_complete:
-            del self.partial[sha256]
-        if is_sound:
-            self.disk.blobs[sha256] = total
-        self.hear(ChunkStored(peer, chunk, stored, is_complete, is_sound))
-
-    def _later(self, low_s: float, high_s: float, event: Event) -> None:
-        clockwork = self.world.clockwork
-        clockwork.after(clockwork.jitter(low_s, high_s), lambda: self.hear(event))
-
     # --- links ---------------------------------------------------------------------------------
 
-    def _is_reached(self) -> bool:
-        """Links belong to the newest process of a name."""
-        return self.world.hands_of(self.name) is self
-
     def _open(self, effect: OpenLink) -> None:
-        if self._is_reached():
+        if self.is_reached():
             self.world.network.wish(self.name, self.session, effect.peer, effect.session)
 
     def _close(self, effect: CloseLink) -> None:
-        if self._is_reached():
+        if self.is_reached():
             self.world.network.unwish(self.name, effect.peer)
 
     def _signal(self, effect: SendSignal) -> None:
@@ -235,37 +130,11 @@ class Hands(ABC):
         return clockwork.jitter(0.001, slowest_s) + size_bytes / SPEED_BYTES_PER_S
 
     def _over(self, peer: str, lane: str, size_bytes: int, arrive: Callable[[], None]) -> None:
-        if self._is_reached():
+        if self.is_reached():
             crossing_s = self._crossing_s(size_bytes)
-            self.world.network.send(self.name, peer, lane, crossing_s, arrive)
+            self.world.network.send(self.name, peer, lane, size_bytes, crossing_s, arrive)
 
-    # --- slow work -----------------------------------------------------------------------------
-
-    def _manifest(self, effect: LoadManifest) -> None:
-        if effect.model in self.disk.blobs:
-            self._later(0.001, 0.02, ManifestLoaded(MODEL, TOY))
-        else:
-            self._later(0.001, 0.02, ManifestFailed(effect.model, True, "not here"))
-
-    def _check(self, effect: CheckBlobs) -> None:
-        missing = tuple(blob for blob in effect.blobs if blob[0] not in self.disk.blobs)
-        self._later(0.001, 0.02, BlobsChecked(effect.model, effect.purpose, missing))
-
-    def _build(self, effect: BuildSegment) -> None:
-        self.built[effect.key] = effect
-        self._later(0.01, 0.2, SegmentBuilt(effect.key, "symbolic"))
-
-    def _run(self, effect: RunSegment) -> None:
-        built = self.built[effect.key]
-        given = [self.bundles[bundle] for bundle in effect.bundles]
-        made = compute(built.layers, given, built.tile)
-        seconds = self.world.clockwork.jitter(0.005, 0.08)
-
-        def done() -> None:
-            if self.is_alive:
-                self.hear(SegmentDone(effect.job, self.keep(made), 1000, seconds))
-
-        self.world.clockwork.after(seconds, done)
+    # --- the user ------------------------------------------------------------------------------
 
     def _deliver(self, effect: Deliver) -> None:
         self.outcomes[effect.token] = self.outcomes.get(effect.token, 0) + 1

@@ -2,82 +2,63 @@
 
 E1 claims never fall        E2 no lease from a replay    E3 an old will changes nothing
 E4 in the end one leader and one plan per deployment     F1 plan ids rise     F2 one id, one hash
-F3 no compute for a plan not held     F4 one plan for all segments of an attempt
+F3 no compute for a plan not held     F4 one plan and variant for all segments of an attempt
 F5 few plans at once        R1 READY obliges until a newer plan is committed
-D1 one outcome per frame    D2 by its deadline           D3 a result is the whole model's
-D4 queues are bounded       D5 nothing runs too late     D7 at most 3 attempts, none for a late no
-D8 goodput returns          B1 no bundle is kept for ever
+D1 … D8 are about frames: `edgeflow.sim.framejudge`      B1 no bundle is kept for ever
+
+    event ─▶ what was known (Shadow) ─▶ core.handle ─▶ compared with what is known now ─▶ effects
+
+Invariant: looks only; the core is as it would be without it.
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from edgeflow.events import (
-    BuildSegment,
     Deliver,
     Effect,
     Event,
     Heard,
+    Publish,
     RunSegment,
-    SegmentKey,
     SendSignal,
     Signal,
+    Tensors,
     Tick,
 )
-from edgeflow.messages import Board, Claim, Failure, Leader, Load, PlanId, Refusal, State
-from edgeflow.node import NodeCore
-from edgeflow.outcome import ATTEMPTS_MAX
-from edgeflow.sim.toy import Value, Values, whole
-from edgeflow.stage import QUEUED_BYTES_MAX, QUEUED_FRAMES_MAX
+from edgeflow.messages import (
+    Availability,
+    Board,
+    Caps,
+    Failure,
+    Leader,
+    Load,
+    Metrics,
+    PlanId,
+    Refusal,
+    State,
+    Status,
+)
+from edgeflow.node import FRAME_EVENTS
+from edgeflow.sim.framejudge import FrameJudge, Violation
+from edgeflow.sim.shadow import Watched
+from edgeflow.sim.toy import Value
 
-EPSILON_S = 0.5
-"""An outcome comes by its deadline and this: a tick, and what a frozen machine adds is excused."""
+__all__ = ["Judge", "Violation", "Watched"]
+
 PLANS_MAX = 6
 """Held for one deployment: two committed, one preparing, and some of leaders who died over them."""
 STORY_LINES = 400
-
-
-class Violation(AssertionError):  # noqa: N818 - it is what was violated, not an error of ours
-    """An invariant does not hold."""
-
-
-class Watched(Protocol):
-    """What the judge sees of a machine."""
-
-    core: NodeCore
-    built: dict[SegmentKey, BuildSegment]
-    bundles: dict[int, Values]
-    outcomes: dict[int, int]
-    submitted: dict[int, tuple[float, Value]]
-    is_alive: bool
-
-    @property
-    def name(self) -> str:
-        """Of the node."""
-
-    @property
-    def session(self) -> int:
-        """Of this life."""
-
-    def clock_s(self) -> float:
-        """Its own time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
-    """What the core knew before an event."""
-
-    highest: Claim | None
-    lease_s: float
-    fences: Mapping[str, PlanId]
-    held: Mapping[str, tuple[PlanId, str]]
-    """Hash of each plan -> its id and step."""
-    peer: tuple[object, ...] | None
-    frame: tuple[object, ...] | None
+LINE_CHARS = 240
+CHATTER = (Load, Metrics, Status, Availability, Caps)
+"""Said all the time: a story leaves it out."""
+_CLAIM = re.compile(r"Claim\(term=(\d+), rank=\d+, node='([^']+)', session=(\d+)\)")
+_PLAN = re.compile(r"PlanId\(claim=(\d+)@([^,]+), seq=(\d+)\)")
+_REST = re.compile(r"([0-9a-f]{8})[0-9a-f]{56}|, v=1\b|message=|, session=\d+(?=, message)")
 
 
 @dataclass(slots=True)
@@ -86,14 +67,24 @@ class Judge:
 
     now_s: Callable[[], float]
     hashes: dict[PlanId, str] = field(default_factory=dict)
-    beats: dict[tuple[str, int], set[tuple[Claim, int]]] = field(default_factory=dict)
-    has_frozen: set[str] = field(default_factory=set)
     lines: deque[tuple[float, str, Event | str]] = field(
         default_factory=lambda: deque(maxlen=STORY_LINES)
     )
     events: int = 0
-    results: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
+    frames: FrameJudge = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.frames = FrameJudge(self.need)
+
+    @property
+    def results(self) -> int:
+        """Frames that ended well."""
+        return self.frames.results
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """Frames that ended with an error, by code."""
+        return self.frames.errors
 
     def note(self, name: str, line: Event | str) -> None:
         """A line of the story; made readable only when somebody reads it."""
@@ -102,93 +93,100 @@ class Judge:
     def story(self) -> Iterable[str]:
         """The last things that happened, one a line."""
         for at_s, name, line in self.lines:
-            text = f"* {line}" if isinstance(line, str) else repr(line)
-            yield f"{at_s:8.3f} {name:8} {text}"[:300]
-
-    def watch(self, machine: Watched, event: Event) -> list[Effect]:
-        """Hand the event to the core, and compare before with after."""
-        self.events += 1
-        if not isinstance(event, Tick):
-            self.note(machine.name, event)
-        before = _before(machine, event)
-        effects = machine.core.handle(event, machine.clock_s())
-        highest = machine.core.parts.election.highest
-        if before.highest is not None:
-            fell = highest is None or highest < before.highest
-            self.need(not fell, "E1", f"{machine.name}: highest claim fell")
-        if isinstance(event, Heard) and isinstance(event.message, Leader):
-            self._leases(machine, event, event.message, before.lease_s)
-        is_same = before.peer is None or _peer(machine, event) == before.peer
-        name = "E2" if isinstance(getattr(event, "message", None), Load) else "E3"
-        self.need(is_same, name, f"{machine.name}: an old word of a peer counted")
-        is_same = before.frame is None or _frame(machine, event) == before.frame
-        self.need(is_same, "D7", f"{machine.name}: a late refusal counted")
-        self._plans(machine, before, event)
-        self._queues(machine)
-        for effect in effects:
-            if isinstance(effect, RunSegment):
-                self._runs(machine, effect)
-            elif isinstance(effect, SendSignal) and isinstance(effect.message, Refusal):
-                self._refuses(machine, effect.message)
-        return effects
-
-    def on_outcome(self, machine: Watched, effect: Deliver, values: dict[str, Value]) -> None:
-        """One frame ended."""
-        token = effect.token
-        self.need(machine.outcomes[token] == 1, "D1", f"{machine.name}: frame {token} ended twice")
-        deadline_s, image = machine.submitted[token]
-        late_s = self.now_s() - deadline_s
-        excused = machine.name in self.has_frozen
-        self.need(late_s <= EPSILON_S or excused, "D2", f"frame {token} is {late_s:.2f} s late")
-        if effect.code:
-            self.errors[effect.code] = self.errors.get(effect.code, 0) + 1
-            return
-        self.results += 1
-        self.need(values == {"head": whole(image)}, "D3", f"frame {token}: a wrong result")
+            text = f"* {line}" if isinstance(line, str) else _brief(repr(line))
+            yield f"{at_s:8.3f} {name:8} {text}"[:LINE_CHARS]
 
     def need(self, holds: bool, name: str, text: str) -> None:
         """Violation where it does not hold."""
         if not holds:
             raise Violation(f"{name}: {text} at {self.now_s():.3f} s")
 
-    def _leases(self, machine: Watched, event: Heard, message: Leader, before_s: float) -> None:
-        seen = self.beats.setdefault((machine.name, machine.session), set())
-        key = (message.claim, message.beat)
-        if event.retained or key in seen:
-            grew = machine.core.parts.election.expires_s > before_s
-            self.need(not grew, "E2", f"{machine.name}: an old beat renewed a lease")
-        if not event.retained:
-            seen.add(key)
+    def watch(self, machine: Watched, event: Event) -> list[Effect]:
+        """Hand the event to the core, and compare before with after."""
+        self.events += 1
+        kind, now_s = type(event), machine.clock_s()
+        if kind is not Tick and not (kind is Heard and _is_chatter(event)):
+            self.note(machine.name, event)
+        known = _known(machine, event) if kind is Heard or kind is Signal else None
+        if kind is Tensors or kind is Signal:
+            self.frames.on_arrival(machine, event, now_s)
+        effects = machine.core.handle(event, now_s)
+        if known is not None:
+            self._is_unmoved(machine, event, known)
+        self._claims(machine, event)
+        if kind not in FRAME_EVENTS:
+            self._plans(machine, event)
+        self.frames.on_event(machine, kind is Tick)
+        for effect in effects:
+            self._asks(machine, effect, now_s)
+        return effects
 
-    def _plans(self, machine: Watched, before: Before, event: Event) -> None:
-        holdings = machine.core.parts.holdings
-        for name, fence in holdings.fences.items():
-            fell = name in before.fences and fence < before.fences[name]
-            self.need(not fell, "F1", f"{machine.name}: the fence of {name} fell")
+    def on_outcome(self, machine: Watched, effect: Deliver, values: dict[str, Value]) -> None:
+        """One frame ended."""
+        self.frames.on_outcome(machine, effect, values)
+
+    def _asks(self, machine: Watched, effect: Effect, now_s: float) -> None:
+        if isinstance(effect, RunSegment):
+            self._runs(machine, effect, now_s)
+        elif isinstance(effect, SendSignal) and isinstance(effect.message, Refusal):
+            self._refuses(machine, effect.message)
+        elif isinstance(effect, Publish) and isinstance(effect.message, Board):
+            few = (effect.message.committed is not None) + len(effect.message.draining) <= 2
+            self.need(few, "F5", f"{machine.name} has more than two committed plans")
+
+    def _is_unmoved(self, machine: Watched, event: Event, known: tuple[object, ...]) -> None:
+        """An old word of a peer, or a late no, changed nothing."""
+        is_same = _known(machine, event) == known
+        if isinstance(event, Signal):
+            self.need(is_same, "D7", f"{machine.name}: a late refusal counted")
+        elif isinstance(event, Heard):
+            name = "E2" if isinstance(event.message, Load) else "E3"
+            self.need(is_same, name, f"{machine.name}: an old word of a peer counted")
+
+    def _claims(self, machine: Watched, event: Event) -> None:
+        election, shadow = machine.core.parts.election, machine.shadow
+        highest = election.highest
+        if highest is not shadow.highest:
+            fell = shadow.highest is not None and (highest is None or highest < shadow.highest)
+            self.need(not fell, "E1", f"{machine.name}: highest claim fell")
+            shadow.highest = highest
+        if isinstance(event, Heard) and isinstance(event.message, Leader):
+            beat = (event.message.claim, event.message.beat)
+            if event.retained or beat in shadow.beats:
+                grew = election.expires_s > shadow.lease_s
+                self.need(not grew, "E2", f"{machine.name}: an old beat renewed a lease")
+            if not event.retained:
+                shadow.beats.add(beat)
+        shadow.lease_s = election.expires_s
+
+    def _plans(self, machine: Watched, event: Event) -> None:
+        holdings, shadow = machine.core.parts.holdings, machine.shadow
+        if not holdings.plans and not shadow.held:
+            return
         for plan_hash, held in holdings.plans.items():
-            if plan_hash in before.held:
-                continue
-            plan = held.plan
-            fence_before = before.fences.get(plan.deployment)
-            rises = fence_before is None or plan.id > fence_before
-            self.need(rises, "F1", f"{machine.name} applied {plan.id} at the fence {fence_before}")
-            known = self.hashes.setdefault(plan.id, plan_hash)
-            self.need(known == plan_hash, "F2", f"{plan.id} has two hashes")
-            few = sum(1 for _ in holdings.of(plan.deployment)) <= PLANS_MAX
-            self.need(few, "F5", f"{machine.name} holds too many plans of {plan.deployment}")
-        for plan_hash, (plan_id, step) in before.held.items():
-            if plan_hash not in holdings.plans and step == "ready":
-                allowed = isinstance(event, Heard) and _may_retire(event.message, plan_id)
-                self.need(allowed, "R1", f"{machine.name} retired {plan_id} too early")
+            if plan_hash not in shadow.held:
+                self._applied(machine, held.plan.id, held.plan.deployment, plan_hash)
+        if len(shadow.held.keys() - holdings.plans.keys()):
+            for plan_hash, (plan_id, step) in shadow.held.items():
+                if plan_hash not in holdings.plans and step == "ready":
+                    allowed = isinstance(event, Heard) and _may_retire(event.message, plan_id)
+                    self.need(allowed, "R1", f"{machine.name} retired {plan_id} too early")
+        for name, fence in shadow.fences.items():
+            rises = holdings.fences.get(name, fence) >= fence and name in holdings.fences
+            self.need(rises, "F1", f"{machine.name}: the fence of {name} fell")
+        shadow.fences = dict(holdings.fences)
+        shadow.held = {each: (held.plan.id, held.step) for each, held in holdings.plans.items()}
 
-    def _queues(self, machine: Watched) -> None:
-        stage = machine.core.parts.stage
-        small = stage.queued_bytes <= QUEUED_BYTES_MAX and len(stage) <= QUEUED_FRAMES_MAX + 1
-        self.need(small, "D4", f"{machine.name} queues {stage.queued_bytes} bytes")
-        for frame in machine.core.parts.inflight.frames.values():
-            self.need(frame.spent <= ATTEMPTS_MAX, "D7", f"frame {frame.id}: {frame.spent}")
+    def _applied(self, machine: Watched, plan: PlanId, deployment: str, plan_hash: str) -> None:
+        fence = machine.shadow.fences.get(deployment)
+        rises = fence is None or plan > fence
+        self.need(rises, "F1", f"{machine.name} applied {plan} at the fence {fence}")
+        known = self.hashes.setdefault(plan, plan_hash)
+        self.need(known == plan_hash, "F2", f"{plan} has two hashes")
+        few = sum(1 for _ in machine.core.parts.holdings.of(deployment)) <= PLANS_MAX
+        self.need(few, "F5", f"{machine.name} holds too many plans of {deployment}")
 
-    def _runs(self, machine: Watched, effect: RunSegment) -> None:
+    def _runs(self, machine: Watched, effect: RunSegment, now_s: float) -> None:
         parts = machine.core.parts
         held = parts.holdings.plans.get(effect.key.hash)
         ok = held is not None and held.step == "ready" and effect.key in machine.built
@@ -198,8 +196,7 @@ class Judge:
         named = (work.frame.hash, work.frame.variant)
         same = named == work.way.route == (effect.key.hash, effect.key.variant)
         self.need(same, "F4", f"{machine.name}: frame {work.frame.frame} mixes plans")
-        in_time = machine.clock_s() < work.expires_s
-        self.need(in_time, "D5", f"{machine.name}: frame {work.frame.frame} runs too late")
+        self.frames.on_run(machine, work.frame, work.expires_s, now_s)
 
     def _refuses(self, machine: Watched, refusal: Refusal) -> None:
         if refusal.code == "not-held":
@@ -208,17 +205,14 @@ class Judge:
             self.need(not ready, "R1", f"{machine.name} refuses a plan that it holds ready")
 
 
-def _before(machine: Watched, event: Event) -> Before:
-    parts = machine.core.parts
-    plans = parts.holdings.plans
-    return Before(
-        parts.election.highest,
-        parts.election.expires_s,
-        dict(parts.holdings.fences),
-        {plan_hash: (held.plan.id, held.step) for plan_hash, held in plans.items()},
-        _peer(machine, event),
-        _frame(machine, event),
-    )
+def _is_chatter(event: Event) -> bool:
+    return isinstance(getattr(event, "message", None), CHATTER)
+
+
+def _brief(text: str) -> str:
+    """An event in fewer words: a claim as term@node-session, a plan as term.seq@node-session."""
+    text = _PLAN.sub(r"\1.\3@\2", _CLAIM.sub(r"\1@\2-\3", text))
+    return _REST.sub(r"\1", text)
 
 
 def _may_retire(message: object, plan_id: PlanId) -> bool:
@@ -233,11 +227,18 @@ def _may_retire(message: object, plan_id: PlanId) -> bool:
     )
 
 
-def _peer(machine: Watched, event: Event) -> tuple[object, ...] | None:
-    """What is known of the node of a stale will or heartbeat; None for anything else."""
-    if not isinstance(event, Heard) or not isinstance(event.message, State | Load):
-        return None
+def _known(machine: Watched, event: Event) -> tuple[object, ...] | None:
+    """What an old word must not change; None where this is not one."""
+    if isinstance(event, Signal):
+        return _frame(machine, event)
+    return _peer(machine, event) if isinstance(event, Heard) else None
+
+
+def _peer(machine: Watched, event: Heard) -> tuple[object, ...] | None:
+    """What is known of the node of a stale will or heartbeat."""
     message = event.message
+    if not isinstance(message, State | Load):
+        return None
     peer = machine.core.parts.membership.peers.get(message.node)
     if peer is None or message.node == machine.name:
         return None
@@ -252,11 +253,12 @@ def _peer(machine: Watched, event: Event) -> tuple[object, ...] | None:
     return (peer.session, peer.connection, peer.state, peer.will_heard, peer.heard_s)
 
 
-def _frame(machine: Watched, event: Event) -> tuple[object, ...] | None:
-    """The attempts of the frame that a late refusal speaks of; None for anything else."""
-    if not isinstance(event, Signal) or not isinstance(event.message, Refusal | Failure):
+def _frame(machine: Watched, event: Signal) -> tuple[object, ...] | None:
+    """The attempts of the frame that a late refusal speaks of; but a death counts, also late."""
+    message = event.message
+    if not isinstance(message, Refusal | Failure) or message.code == "worker-died":
         return None
-    frame = machine.core.parts.inflight.frames.get(event.message.frame)
-    if frame is None or not frame.flying or event.message.attempt == frame.sent:
+    frame = machine.core.parts.inflight.frames.get(message.frame)
+    if frame is None or not frame.flying or message.attempt == frame.sent:
         return None
     return (frame.flying, frame.sent, frame.spent)

@@ -1,4 +1,4 @@
-"""What must hold once faults are long over: the fleet has come together.
+"""What must hold once faults are long over: the fleet has come together, and works.
 
 Invariant: looks only; whatever it finds wrong is a Violation.
 """
@@ -7,37 +7,61 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from edgeflow.sim.judge import Judge, Watched
+from edgeflow.sim.judge import Judge, Violation, Watched
 
 
-def check(judge: Judge, machines: Mapping[str, Watched], sources: Mapping[str, str]) -> None:
-    """E4, D1 and B1 at the end. `machines` by node, `sources` by deployment."""
+def is_together(judge: Judge, machines: Mapping[str, Watched], sources: Mapping[str, str]) -> bool:
+    """Whether E4 holds now."""
+    try:
+        together(judge, machines, sources)
+    except Violation:
+        return False
+    return True
+
+
+def together(judge: Judge, machines: Mapping[str, Watched], sources: Mapping[str, str]) -> None:
+    """E4: one leader, whom all follow, and one plan for each deployment."""
     living = [machine for machine in machines.values() if machine.is_alive]
-    _one_leader(judge, living)
-    for name, source in sources.items():
-        _one_plan(judge, machines, name, source)
-    for machine in living:
-        missing = [token for token in machine.submitted if token not in machine.outcomes]
-        judge.need(not missing, "D1", f"{machine.name}: no outcome for {missing[:5]}")
-        bundles = machine.core.parts.bundles.holders
-        judge.need(not bundles, "B1", f"{machine.name} still holds {sorted(bundles)[:5]}")
-        judge.need(not machine.bundles, "B1", f"{machine.name}: its shell keeps bundles")
-
-
-def _one_leader(judge: Judge, living: Iterable[Watched]) -> None:
     leaders = sorted(each.name for each in living if each.core.parts.election.mine is not None)
     judge.need(len(leaders) == 1, "E4", f"leaders in the end: {leaders}")
     for machine in living:
         follows = machine.core.parts.election.follows(machine.clock_s())
         good = follows is not None and follows.node == leaders[0]
         judge.need(good, "E4", f"{machine.name} follows {follows}")
+    for name, source in sources.items():
+        _one_plan(judge, machines, name, source)
+
+
+def at_rest(judge: Judge, processes: Iterable[Watched]) -> None:
+    """D1 and B1: every frame had its outcome, and nothing is kept for it any more."""
+    for machine in processes:
+        if not machine.is_alive:
+            continue
+        missing = [token for token in machine.submitted if token not in machine.outcomes]
+        judge.need(not missing, "D1", f"{machine.name}: no outcome for {missing[:5]}")
+        parts = machine.core.parts
+        judge.need(not parts.bundles.holders, "B1", f"{machine.name} still holds bundles")
+        judge.need(not machine.bundles, "B1", f"{machine.name}: its shell keeps bundles")
+        judge.need(not parts.stage.queued_bytes, "D4", f"{machine.name} counts bytes of nothing")
+
+
+def goodput(judge: Judge, first_token: int) -> None:
+    """D8: what was handed in since has results, and nothing else."""
+    codes = [code for token, (_, code) in judge.frames.ended.items() if token >= first_token]
+    bad = sorted({code for code in codes if code})
+    judge.need(bool(codes) and not bad, "D8", f"in the end {len(codes)} outcomes, with {bad}")
+
+
+def nothing_lost(judge: Judge, name: str) -> None:
+    """E5 or D6: what happened may cost no frame and no error."""
+    judge.need(not judge.errors, name, f"{judge.errors} beside {judge.results} results")
 
 
 def _one_plan(judge: Judge, machines: Mapping[str, Watched], name: str, source: str) -> None:
     parts = machines[source].core.parts
     active = parts.holdings.active_plan(name)
-    view = parts.deployments.views[name]
-    if view.spec is not None and view.spec.removed:
+    view = parts.deployments.views.get(name)
+    if view is None or view.spec is None or view.spec.removed:
         judge.need(active is None, "E4", f"{name} is removed and still has a plan")
         return
     judge.need(active is not None, "E4", f"{name} has no active plan in the end")

@@ -1,6 +1,6 @@
-"""A fleet, a broker and links in virtual time: who lives, who is linked, who wants what.
+"""A fleet, brokers and links in virtual time: who lives, who is linked, who wants what.
 
-Invariant: all that happens follows from the seed.
+Invariant: all that happens follows from the seed and the faults.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import random
 from msgspec.structs import replace
 
 from edgeflow.events import LinkDown, LinkUp, Wanted
-from edgeflow.messages import CLOUD, DEVICE, EDGE, Caps, Endpoint, Rates, Spec, Tier
+from edgeflow.messages import DEVICE, Spec
+from edgeflow.sim.body import Body, Disk
 from edgeflow.sim.broker import Broker
 from edgeflow.sim.clockwork import Clockwork
-from edgeflow.sim.hands import Disk, Hands
+from edgeflow.sim.dialect import Dialect
+from edgeflow.sim.fleet import caps_of, tiers
 from edgeflow.sim.judge import Judge
 from edgeflow.sim.machine import Machine
 from edgeflow.sim.network import Network
-from edgeflow.sim.toy import MODEL, TOY
+from edgeflow.sim.toy import MODEL, TOY, Value
 
 DEADLINE_S = 5.0
 FIRST_WEIGHT_BYTES = 600_000
@@ -29,18 +31,24 @@ class World:
 
     def __init__(self, seed: int, nodes: int, *, plain: bool = False) -> None:
         self.clockwork = Clockwork(random.Random(seed))
-        self.broker = Broker(self.clockwork)
+        self.broker, self.standby = Broker(self.clockwork), Broker(self.clockwork)
         self.judge = Judge(lambda: self.clockwork.now_s)
         self.machines: dict[str, Machine] = {}
         """By name, those that links reach: of twins the one that was here first."""
         self.twins: dict[str, list[Machine]] = {}
+        self.processes: list[Machine] = []
+        """All that ever were."""
         self.network = Network(self.clockwork, self.session_of, self._tell)
         self.disks: dict[str, Disk] = {}
         self.sessions: dict[str, int] = {}
         self.tiers = tiers(nodes)
-        self.caps = {name: self._caps(name, tier, plain) for name, tier in self.tiers.items()}
+        self.caps = {
+            name: caps_of(name, tier, self.clockwork.random, plain=plain)
+            for name, tier in self.tiers.items()
+        }
         self.sources: dict[str, str] = {}
-        self.spoils = self.stalls = 0.0
+        self.poison: set[Value] = set()
+        self.stalls = 0.0
         self.tokens = 0
         self.generation = 0
 
@@ -53,11 +61,10 @@ class World:
         machine = self.machines.get(node)
         return machine.session if machine is not None and machine.is_alive else None
 
-    def boot(self, name: str, *, twin: bool = False) -> None:
+    def boot(self, name: str, *, twin: bool = False, speaks: Dialect | None = None) -> None:
         """Start a node's process, in a new session; as a twin beside one that lives."""
-        if self.session_of(name) is not None:
-            if not twin:
-                return
+        if self.session_of(name) is not None and not twin:
+            return
         self.sessions[name] = self.sessions.get(name, 0) + 1
         disk = self.disks.setdefault(name, Disk())
         machine = Machine(self, replace(self.caps[name], session=self.sessions[name]), disk)
@@ -65,6 +72,9 @@ class World:
             self.machines[name] = machine
         else:
             self.twins.setdefault(name, []).append(machine)
+        self.processes.append(machine)
+        if speaks is not None:
+            self.broker.dialects[machine.client] = speaks
         machine.start()
 
     def crash(self, name: str) -> None:
@@ -74,18 +84,26 @@ class World:
             self.judge.note(name, "is killed")
             self._end(machine, gracefully=False)
 
-    def stop(self, machine: Hands) -> None:
+    def stop(self, machine: Body) -> None:
         """The process ended by itself."""
         self.judge.note(machine.name, "stopped")
         self._end(machine, gracefully=True)
 
-    def want(self, name: str, source: str, removed: bool = False) -> None:
-        """Deploy or undeploy."""
+    def want(
+        self,
+        name: str,
+        source: str,
+        *,
+        removed: bool = False,
+        algorithm: str = "mincut",
+        placement: str = "",
+    ) -> None:
+        """Deploy, change or undeploy."""
         if self.session_of(source) is None:
             return
         self.generation += 1
-        spec = Spec(name, self.generation, MODEL, "toy", source, source, removed=removed)
-        self.machines[source].hear(Wanted(spec))
+        spec = Spec(name, self.generation, MODEL, "toy", source, source, algorithm, placement)
+        self.machines[source].hear(Wanted(replace(spec, removed=removed)))
 
     def deploy_all(self) -> None:
         """One deployment for each device, whose disk has the model."""
@@ -107,16 +125,18 @@ class World:
         is_open = self.caps[name].reachable
         return [other for other, caps in self.caps.items() if is_open or caps.reachable]
 
-    def submit(self, name: str, at: str, deadline_s: float = DEADLINE_S) -> None:
-        """One frame for a deployment, handed in at a node."""
+    def submit(self, name: str, at: str, deadline_s: float = DEADLINE_S) -> int | None:
+        """One frame for a deployment, handed in at a node; its token, None where it is not here."""
         machine = self.machines[at]
-        if machine.is_alive and not machine.is_frozen:
-            self.tokens += 1
-            machine.submit(self.tokens, name, deadline_s)
+        if not machine.is_alive or machine.is_frozen:
+            return None
+        self.tokens += 1
+        machine.submit(self.tokens, name, deadline_s)
+        return self.tokens
 
-    def _end(self, machine: Hands, *, gracefully: bool) -> None:
+    def _end(self, machine: Body, *, gracefully: bool) -> None:
         machine.is_alive = False
-        self.broker.disconnect(machine.client, gracefully=gracefully)
+        machine.broker.disconnect(machine.client, gracefully=gracefully)
         if self.machines[machine.name] is machine:
             self.network.gone(machine.name)
             self._succeed(machine.name)
@@ -133,36 +153,3 @@ class World:
     def _tell(self, node: str, peer: str, session: int, up: bool) -> None:
         machine = self.machines[node]
         machine.hear(LinkUp(peer, session) if up else LinkDown(peer, session))
-
-    def _caps(self, name: str, tier: Tier, plain: bool) -> Caps:
-        """A node ten times as fast as the tier before it; some behind NAT, some without engine."""
-        speed = 10.0**tier.rank * (1 + 0.1 * (ord(name[-1]) % 7))
-        rates = Rates(1e9 * speed, 1e9 * speed, 1e9 * speed, 1e-5)
-        chance = self.clockwork.random
-        behind_nat = not plain and tier != CLOUD and chance.random() < 0.15
-        computes = plain or tier != DEVICE or chance.random() < 0.8
-        return Caps(
-            node=name,
-            session=0,
-            tier=tier,
-            board="simulated",
-            arch="none",
-            cores=1,
-            memory_bytes=1 << 30,
-            accelerators=(),
-            engines=("symbolic",) if computes else (),
-            rates=rates if computes else None,
-            can_lead=computes,
-            reachable=not behind_nat,
-            endpoints=(Endpoint("127.0.0.1", 1, 2),),
-            public_key="",
-        )
-
-
-def tiers(nodes: int) -> dict[str, Tier]:
-    """A quarter devices, a sixth clouds, the rest edges."""
-    devices, clouds = max(1, nodes // 4), max(1, nodes // 6)
-    found = {f"cam-{at + 1}": DEVICE for at in range(devices)}
-    found.update({f"edge-{at + 1}": EDGE for at in range(max(1, nodes - devices - clouds))})
-    found.update({f"cloud-{at + 1}": CLOUD for at in range(clouds)})
-    return found

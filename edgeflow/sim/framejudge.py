@@ -1,0 +1,134 @@
+"""The invariants about frames, by their names in the design.
+
+D1 one outcome per frame, whatever became of it          D2 by its deadline, on its own node's clock
+D3 a result is the whole model's answer                  D4 everything queued is bounded, everywhere
+D5 nothing starts too late, or after its cancel was heard
+D7 at most 3 attempts, retries within the budget         Q1 a poisonous frame dies twice at most
+D6 and D8 are judged over a whole history: `edgeflow.sim.verdict`
+
+Invariant: looks only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from edgeflow.events import Deliver, Event, Signal, Tensors
+from edgeflow.messages import Cancel, Frame
+from edgeflow.relay import ERRANDS_MAX
+from edgeflow.sim.shadow import FrameKey, Watched
+from edgeflow.sim.toy import Value, whole
+from edgeflow.stage import QUEUED_BYTES_MAX, QUEUED_FRAMES_MAX, key_of
+from edgeflow.tally import RETRIES_PER_RESULT, RETRIES_START
+
+ATTEMPTS_MAX = 3
+PARKED_FRAMES_MAX, PARKED_BYTES_MAX = 256, 256 << 20
+"""The promises, in their own words: a core that changes its own numbers has to change them here."""
+EPSILON_S = 0.5
+"""An outcome comes by its deadline and this; where its node stood still, this after it woke."""
+DEATHS_MAX = 2
+"""Attempts that may cost workers their lives before a frame is given up."""
+WINDOW_MAX = 1024
+"""Frames in flight of one deployment at most, whatever its wish says."""
+
+
+def name_of(frame: Frame) -> FrameKey:
+    """The same for all attempts and segments."""
+    return frame.deployment, frame.source, frame.source_session, frame.frame
+
+
+class Violation(AssertionError):  # noqa: N818 - it is what was violated, not an error of ours
+    """An invariant does not hold."""
+
+
+@dataclass(slots=True)
+class FrameJudge:
+    """Watches every frame of every node."""
+
+    need: Callable[[bool, str, str], None]
+    results: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    ended: dict[int, tuple[float, str]] = field(default_factory=dict)
+    """Token -> when its frame ended on its node's clock, and the code."""
+    deaths: dict[FrameKey, set[int]] = field(default_factory=dict)
+    """By poisonous frame: attempts that killed workers."""
+
+    def on_arrival(self, machine: Watched, event: Event, now_s: float) -> None:
+        """A piece of a frame, or the cancel of one, came in."""
+        message = getattr(event, "message", None)
+        if isinstance(event, Tensors) and isinstance(message, Frame):
+            key, ends_s = key_of(message), now_s + message.budget_s
+            machine.shadow.budgets.setdefault(key, ends_s)
+        elif isinstance(event, Signal) and isinstance(message, Cancel):
+            name = (message.deployment, message.source, message.source_session, message.frame)
+            known = machine.shadow.cancelled.get(name, 0)
+            machine.shadow.cancelled[name] = max(known, message.attempt)
+
+    def on_event(self, machine: Watched, is_tick: bool) -> None:
+        """After every event what is counted anyway; after a tick all is counted anew."""
+        parts = machine.core.parts
+        stage, inflight = parts.stage, parts.inflight
+        small = stage.queued_bytes <= QUEUED_BYTES_MAX and len(stage) <= QUEUED_FRAMES_MAX + 1
+        self.need(small, "D4", f"{machine.name} queues {stage.queued_bytes} bytes")
+        small = inflight.parked_bytes <= PARKED_BYTES_MAX
+        self.need(small, "D4", f"{machine.name} keeps {inflight.parked_bytes} bytes of input")
+        few = len(inflight.frames) <= PARKED_FRAMES_MAX + WINDOW_MAX
+        few = few and len(parts.relay.errands) <= ERRANDS_MAX
+        self.need(few, "D4", f"{machine.name} keeps {len(inflight.frames)} frames")
+        if is_tick:
+            self._count(machine)
+
+    def on_run(self, machine: Watched, frame: Frame, expires_s: float, now_s: float) -> None:
+        """A segment starts."""
+        ends_s = min(expires_s, machine.shadow.budgets.get(key_of(frame), expires_s))
+        self.need(now_s < ends_s, "D5", f"{machine.name}: frame {frame.frame} runs too late")
+        wanted = frame.attempt > machine.shadow.cancelled.get(name_of(frame), 0)
+        self.need(wanted, "D5", f"{machine.name}: frame {frame.frame} was cancelled and runs")
+
+    def on_poisoned(self, machine: Watched, frame: Frame) -> None:
+        """This frame kills the worker that runs it."""
+        attempts = self.deaths.setdefault(name_of(frame), set())
+        attempts.add(frame.attempt)
+        few = len(attempts) <= DEATHS_MAX
+        self.need(few, "Q1", f"{machine.name}: frame {frame.frame} kills in attempts {attempts}")
+
+    def on_outcome(self, machine: Watched, effect: Deliver, values: dict[str, Value]) -> None:
+        """One frame ended."""
+        token = effect.token
+        self.need(machine.outcomes[token] == 1, "D1", f"{machine.name}: frame {token} ended twice")
+        deadline_s, image = machine.submitted[token]
+        now_s = machine.clock_s()
+        late_s = now_s - max(deadline_s, machine.woke_s)
+        self.need(late_s <= EPSILON_S, "D2", f"frame {token} is {late_s:.2f} s late")
+        self.ended[token] = now_s, effect.code
+        if effect.code:
+            self.errors[effect.code] = self.errors.get(effect.code, 0) + 1
+            return
+        self.results += 1
+        self.need(values == {"head": whole(image)}, "D3", f"frame {token}: a wrong result")
+
+    def _count(self, machine: Watched) -> None:
+        """What the node says it keeps is what it keeps; retries are within the budget."""
+        parts, shadow = machine.core.parts, machine.shadow
+        inflight = parts.inflight
+        if not inflight.frames:
+            self.need(inflight.parked_bytes == 0, "D4", f"{machine.name} counts bytes of no frame")
+            shadow.spent.clear()
+            return
+        kept, spent = 0, {}
+        for frame in inflight.frames.values():
+            kept += frame.size_bytes
+            spent[frame.id] = frame.spent
+            few = frame.spent < ATTEMPTS_MAX
+            self.need(few, "D7", f"{machine.name}: frame {frame.id} goes on after {frame.spent}")
+            more = frame.spent - shadow.spent.get(frame.id, 0)
+            if more:
+                name = frame.deployment
+                shadow.retries[name] = shadow.retries.get(name, 0) + more
+        shadow.spent = spent
+        self.need(kept == inflight.parked_bytes, "D4", f"{machine.name} keeps {kept} bytes")
+        for name, retries in shadow.retries.items():
+            tally = inflight.tallies[name]
+            most = RETRIES_START + RETRIES_PER_RESULT * tally.results
+            self.need(retries <= most, "D7", f"{machine.name}: {retries} retries of {name}")
