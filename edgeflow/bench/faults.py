@@ -8,9 +8,10 @@ machine of a third of a core each (configs/labs/faults.toml); all on onnxruntime
 answer can be compared bit for bit. Frames come at a rate, whatever comes back. The process that
 hands them in is the source and computes nothing; it alone is never broken.
 
-Each row: how many frames, lost, duplicated, wrong; the rate of success; errors by their code; how
-long until frames are in time again after a fault; for how long nobody's beat as a leader was heard
-by a connection of our own while there was a broker; and how often a higher term took over.
+Each row: how many frames, lost, duplicated, wrong; the rate of success; errors by their code; for
+how long there was no good answer at all after a fault (silent), and how long until frames were in
+time again (back); for how long no leader's beat was heard by a connection of our own while there
+was a broker; and how often a higher term took over.
 
 Exit code 1 where a frame was lost, answered twice, or wrong.
 """
@@ -133,8 +134,12 @@ def _inside(folder: Path, model: Path, row: str, options: argparse.Namespace) ->
     words = [*hosts.PROGRAM, "edgeflow.bench.faults", "--inside", str(folder), "--rows", row]
     words += ["--model", str(model), "--frames", str(options.frames), "--rate", str(options.rate)]
     line = quotas.within(hosts.FREE, "exec", hosts.inside(source, words))
-    if subprocess.run(line, env=hosts.environment(made), check=False).returncode != 0:
-        raise LabError(f"the process of {row} failed; what it said stands above")
+    said = folder / "source.log"
+    with said.open("wb") as file:
+        done = subprocess.run(line, env=hosts.environment(made), check=False, stderr=file)
+    if done.returncode != 0:
+        last = next((each for each in reversed(said.read_text().splitlines()) if each), "nothing")
+        raise LabError(f"the process of {row} ended with {done.returncode}, and said: {last}")
 
 
 def _measured(folder: Path, model: Path, row: Row, options: argparse.Namespace) -> dict[str, Any]:

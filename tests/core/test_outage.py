@@ -72,6 +72,18 @@ def test_errors_and_frames_without_an_outcome_are_late() -> None:
 def test_an_outage_that_the_next_fault_finds_is_not_recovered_from() -> None:
     late: dict[float, float | str] = {round(5 + at / 10, 1): 0.5 for at in range(45)}
     assert recovered(late, 5.0, 9.0) == [None, 0.9]
+    soon: dict[float, float | str] = {8.4: 0.5}
+    soon |= {5.0 + at: 0.5 for at in (0.0, 0.9, 1.8, 2.7)}
+    assert recovered(soon, 5.0, 9.0) == [None, 0.0]
+    assert recovered({3.0: 9.0}, 5.0) == [0.0]  # it was late before the fault
+
+
+def test_silence_is_the_longest_time_without_a_good_answer() -> None:
+    slow: dict[float, float | str] = {round(5 + at / 10, 1): 1.5 - at / 10 for at in range(12)}
+    frames = verdict.frames_of(ledger(slow))
+    moments_s = [104.97, 110.0]
+    back = verdict.recoveries(frames, moments_s, verdict.late_s(frames))
+    assert verdict.silences(frames, moments_s, back) == pytest.approx([1.25, 0.0])
 
 
 def test_frames_are_late_by_the_rows_own_median_but_not_below_the_least() -> None:
@@ -147,9 +159,10 @@ def test_a_row_is_told_with_its_bound_and_its_errors(tmp_path: Path) -> None:
     assert (found["frames"], found["lost"], found["errors"]) == (200, 0, {"deadline": 1})
     assert found["bound_percent"] == 1.5
     assert found["recovery_s_p50"] == pytest.approx(1.2, abs=0.01)
+    assert "| 1.20 / 1.20 | 0.0 | 0 |" in report.table([found])
     assert (found["leaderless_s"], found["leader_changes"]) == (0.0, 0)
     assert not found["broken"]
-    assert "| node-killed | 200 | 0 | 0 | 0 | 1.50 % | 99.50% | deadline 1 | 1 | 1.20 / 1.20 |" in (
+    assert "| node-killed | 200 | 0 | 0 | 0 | 1.50 % | 99.50% | deadline 1 | 1 |" in (
         report.table([found])
     )
 

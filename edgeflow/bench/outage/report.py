@@ -102,12 +102,15 @@ def _recovered(
         found, moments_s = _under_load(everyone, notes), [notes["over_until_s"]]
     recoveries = verdict.recoveries(steady, moments_s, limit_s)
     known = sorted(each for each in recoveries if each is not None)
+    silences = sorted(verdict.silences(steady, moments_s, recoveries))
     return found | {
         "late_ms": round(limit_s * 1e3, 1),
         "faults": len(moments_s),
         "not_recovered": len(recoveries) - len(known),
         "recovery_s_p50": _rounded(quantile(known, 0.5)),
         "recovery_s_p99": _rounded(quantile(known, 0.99)),
+        "silence_s_p50": _rounded(quantile(silences, 0.5)),
+        "silence_s_p99": _rounded(quantile(silences, 0.99)),
         "recoveries_s": [_rounded(each) for each in recoveries],
     }
 
@@ -144,6 +147,7 @@ HEAD = (
     "success",
     "errors",
     "faults",
+    "silent p50/p99 s",
     "back p50/p99 s",
     "leaderless s",
     "changes",
@@ -179,8 +183,9 @@ def _load_sentence(found: dict[str, Any]) -> str:
 
 def _cells(found: dict[str, Any]) -> list[str]:
     errors = ", ".join(f"{code} {count}" for code, count in found["errors"].items())
-    back = "–"
+    back = silent = "–"
     if found.get("faults"):
+        silent = f"{found['silence_s_p50']:.2f} / {found['silence_s_p99']:.2f}"
         p50, p99 = found["recovery_s_p50"], found["recovery_s_p99"]
         back = "never" if p50 is None else f"{p50:.2f} / {p99:.2f}"
         if found["not_recovered"] and p50 is not None:
@@ -195,6 +200,7 @@ def _cells(found: dict[str, Any]) -> list[str]:
         f"{found['success_rate']:.2%}",
         errors or "none",
         str(found.get("faults", "–")),
+        silent,
         back,
         str(found.get("leaderless_s", "–")),
         str(found.get("leader_changes", "–")),

@@ -89,12 +89,27 @@ def recoveries(
     ]
 
 
+def silences(
+    frames: Sequence[Frame], moments_s: Sequence[float], recovered_s: Sequence[float | None]
+) -> list[float]:
+    """Longest time without any good answer, from each moment until frames are in time again."""
+    good_s = sorted(each.ended_s for each in frames if each.ok)
+    last_s = good_s[-1] if good_s else 0.0
+    ends_s = [*moments_s[1:], max([last_s, *moments_s])][: len(moments_s)]
+    found = []
+    for moment_s, end_s, recovery_s in zip(moments_s, ends_s, recovered_s, strict=True):
+        until_s = end_s if recovery_s is None else moment_s + recovery_s
+        marks_s = [moment_s, *(at_s for at_s in good_s if moment_s < at_s < until_s), until_s]
+        found.append(max(later - earlier for earlier, later in pairwise(marks_s)))
+    return found
+
+
 def _recovery(late: Sequence[Frame], moment_s: float, end_s: float, limit_s: float) -> float | None:
     """Late frames one after the other, until none was handed in for CALM_S."""
     calm_from_s, over_s = moment_s, moment_s
     for each in late:
-        if each.ended_s < moment_s or each.at_s < moment_s - limit_s:
-            continue  # of an earlier one
+        if each.at_s < moment_s - limit_s:
+            continue  # it was late before this fault
         if each.at_s >= calm_from_s + CALM_S:
             break
         calm_from_s = max(calm_from_s, each.at_s)
