@@ -5,6 +5,9 @@
 
 Emulation stretches compute, after the real work, so that results stay what they are.
 
+A plan and its successor often have segments in common, and so have its variants: what computes the
+same layers of the same model in the same tile is built once.
+
 Invariant: a segment that is built anew on the engine named to it gives the bits that it gave.
 """
 
@@ -52,6 +55,18 @@ class Run:
     """Of each layer; empty in a run that was not timed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A warm segment."""
+
+    computes: tuple[str, tuple[str, ...], Rect | None]
+    """Model, layers, tile."""
+    engine: str
+    piece: Piece
+    seconds: float
+    """Of one run on zeros, as slow as the node is told to be."""
+
+
 class Compute:
     """The segments that are built here. One thread builds and drops, another one runs."""
 
@@ -63,7 +78,7 @@ class Compute:
         self.factor = start.factor
         self.memory = Memory(Path(start.memory))
         self.board = describe().board
-        self.segments: dict[SegmentKey, Piece] = {}
+        self.segments: dict[SegmentKey, Built] = {}
         self.runs: Counter[SegmentKey] = Counter()
         """Tells which of a segment's runs are timed layer by layer."""
 
@@ -72,14 +87,29 @@ class Compute:
 
         EdgeflowError, OSError, RuntimeError or MemoryError where no engine takes the segment.
         """
+        alike = self._alike(order)
+        if alike is not None:
+            self.segments[order.key] = alike
+            return SegmentBuilt(order.key, alike.engine), alike.seconds
         choice, zeros = self._chosen(graph, order)
         work = self._work()
         _, layers_s = choice.piece.timed([zeros])
         stretch = work.stretch()
-        seconds = time.perf_counter() - work.wall_s
-        self.segments[order.key] = choice.piece
+        seconds = (time.perf_counter() - work.wall_s) * self.factor
+        computes = order.model, order.layers, order.tile
+        self.segments[order.key] = Built(computes, choice.engine, choice.piece, seconds)
         layers_s = tuple(each * stretch for each in layers_s)
-        return SegmentBuilt(order.key, choice.engine, layers_s, choice.note), seconds * self.factor
+        return SegmentBuilt(order.key, choice.engine, layers_s, choice.note), seconds
+
+    def _alike(self, order: Build) -> Built | None:
+        """One that computes the same, and is on the engine that is named, if one is."""
+        computes = order.model, order.layers, order.tile
+        alike = (
+            each
+            for each in tuple(self.segments.values())
+            if each.computes == computes and order.engine in ("", each.engine)
+        )
+        return next(alike, None)
 
     def drop(self, key: SegmentKey) -> None:
         """Free a segment, if it was built."""
@@ -88,9 +118,10 @@ class Compute:
 
     def run(self, job: int, key: SegmentKey, inputs: Sequence[Parcel]) -> Run | SegmentFailed:
         """What the segment makes of what lies in these parcels, or why it does not."""
-        segment = self.segments.get(key)
-        if segment is None:
+        built = self.segments.get(key)
+        if built is None:
             return SegmentFailed(job, "the segment is not built here")
+        segment = built.piece
         self.runs[key] += 1
         is_timed = self.runs[key] <= TIMED_RUNS or self.runs[key] % TIMED_EVERY == 0
         work = self._work()

@@ -60,7 +60,7 @@ class ComputeThread:
         except (EdgeflowError, OSError, RuntimeError, MemoryError) as error:
             self._say(SegmentUnbuildable(order.key, f"{type(error).__name__}: {error}"[:2000]))
             return
-        if seconds < SHORT_S and not _is_open(graph, self.compute.segments[order.key].reads):
+        if seconds < SHORT_S and not _is_open(graph, self.compute.segments[order.key].piece.reads):
             self.short.add(order.key)
         self._say(built)
 

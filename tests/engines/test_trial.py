@@ -31,6 +31,8 @@ from edgeflow.executors.torch import TorchSegment
 from edgeflow.exporter import export
 from edgeflow.graph import Array, Graph
 from edgeflow.io import settings, trial
+from edgeflow.io.compute import Run
+from edgeflow.io.computethread import ComputeThread
 from edgeflow.io.engine import Engine
 from edgeflow.io.store import Store
 from edgeflow.io.trial import KEPT, Memory, choose
@@ -200,6 +202,26 @@ def test_a_memory_that_cannot_be_written_costs_nothing_else(
     memory.put("a", "onnx")
     assert memory.get("a") == "onnx"
     assert "cannot remember engines" in caplog.text
+
+
+def test_what_computes_the_same_is_built_once(tmp_path: Path, net: Graph) -> None:
+    bench = Bench(net, tmp_path, "torch")
+    layers = tuple(layer.name for layer in net.layers)
+    twin, other = SegmentKey("1" * 64, 1, 0), SegmentKey("0" * 64, 0, 1)
+    bench.engine.load(LoadManifest(bench.model))
+    for key, wanted in ((KEY, layers), (twin, layers), (other, layers[:1])):
+        bench.engine.build(BuildSegment(key, bench.model, wanted))
+    bench.engine.errands.stop(timeout_s=30)
+    assert [type(each) for each in bench.told[1:]] == [SegmentBuilt] * 3
+    thread = bench.engine.compute
+    assert isinstance(thread, ComputeThread)
+    built = thread.compute.segments
+    assert built[KEY].piece is built[twin].piece
+    assert built[other].piece is not built[KEY].piece
+    thread.compute.drop(KEY)
+    run = thread.compute.run(1, twin, [parcel({"input": np.zeros((1, 3, 16, 16), np.float32)})])
+    assert isinstance(run, Run), run
+    bench.store.close()
 
 
 def test_engines_take_turns_in_a_trial() -> None:
