@@ -48,6 +48,8 @@ class Parts:
         self.stage = Stage(self.me, self.bundles)
         self.relay = Relay(self.bundles)
         self.lead = Lead(self.me, self.membership)
+        self.strangers = 0
+        """Messages about frames by who has no part in them."""
         self.ratios: dict[str, RatioEstimate] = {}
         """Measured over predicted seconds, by model."""
         self.timings: dict[str, Timings] = {}
