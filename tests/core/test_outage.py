@@ -83,7 +83,7 @@ def test_silence_is_the_longest_time_without_a_good_answer() -> None:
     frames = verdict.frames_of(ledger(slow))
     moments_s = [104.97, 110.0]
     back = verdict.recoveries(frames, moments_s, verdict.late_s(frames))
-    assert verdict.silences(frames, moments_s, back) == pytest.approx([1.25, 0.0])
+    assert verdict.silences(frames, moments_s, back) == pytest.approx([1.25, 0.1])
 
 
 def test_frames_are_late_by_the_rows_own_median_but_not_below_the_least() -> None:

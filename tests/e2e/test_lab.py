@@ -23,6 +23,7 @@ from PIL import Image
 from edgeflow import modelfile
 from edgeflow.graph import Graph
 from edgeflow.io import ledgerfile
+from edgeflow.lab import clocks
 from edgeflow.records import Outcome, Submit
 
 NEEDED = ("ip", "tc", "nsenter", "sysctl", "mosquitto")
@@ -54,6 +55,7 @@ pytestmark = [
 LAB = """
 name = "test"
 about = "values are ours, for a test"
+clocks = true
 switches = ["home", "internet"]
 broker_at = "internet"
 [nodes.cam-1]
@@ -92,6 +94,28 @@ do = "load"
 node = "cloud-1"
 processes = 0
 """
+if not any(map(shutil.which, clocks.COMPILERS)):
+    LAB = LAB.replace("clocks = true\n", "")
+RETAINED = """
+import os, sys, time
+from urllib.parse import urlsplit
+import paho.mqtt.client as paho
+where, heard = urlsplit(os.environ["EDGEFLOW_BROKER"]), []
+client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+client.username_pw_set(where.username, where.password)
+client.on_message = lambda *told: heard.append(told[2].payload.decode())
+client.connect(where.hostname, where.port)
+client.loop_start()
+if sys.argv[1:]:
+    client.publish("probe", sys.argv[1], qos=1, retain=True).wait_for_publish(5)
+else:
+    client.subscribe("probe")
+    time.sleep(1)
+client.disconnect()
+print(*heard)
+"""
+WRITTEN_S = 2.5
+"""The broker writes down what it retains each second."""
 CONNECT = """
 import socket, sys
 with socket.socket() as asking:
@@ -279,6 +303,60 @@ def test_processes_are_stopped_killed_and_restarted(lab: Path) -> None:
     edgeflow("lab", "do", "restart", "broker")
     assert state_of("broker") == "running"
     assert "there is no host edge-9" in edgeflow("lab", "do", "kill", "edge-9", code=2)
+
+
+def retained(*said: str) -> str:
+    """Have the broker retain a word, or ask which it has."""
+    words = ("lab", "exec", "cam-1", "--free", "--", sys.executable, "-c", RETAINED)
+    return edgeflow(*words, *said).strip()
+
+
+def test_the_broker_restarts_with_what_it_had_or_once_had_or_nothing(lab: Path) -> None:
+    assert "keeps its disk" in edgeflow("lab", "do", "restart", "cloud-1", "keep", code=2)
+    retained("old")
+    time.sleep(WRITTEN_S)
+    edgeflow("lab", "do", "save")
+    retained("new")
+    time.sleep(WRITTEN_S)
+    edgeflow("lab", "do", "restart", "broker", "keep")
+    assert retained() == "new"
+    edgeflow("lab", "do", "restart", "broker", "older")
+    assert retained() == "old"
+    edgeflow("lab", "do", "restart", "broker")
+    assert retained() == ""
+
+
+def test_a_killed_worker_is_replaced_and_its_node_lives(lab: Path) -> None:
+    node, *_ = before = pids_of("cloud-1")
+    edgeflow("lab", "do", "kill-worker", "cloud-1")
+    until_s = time.monotonic() + 30
+    while len(after := pids_of("cloud-1")) < len(before):
+        assert time.monotonic() < until_s
+        time.sleep(0.1)
+    assert node in after
+    assert set(after) & set(before) == {node}
+
+
+@pytest.mark.skipif("clocks = true" not in LAB, reason="no C compiler")
+def test_the_clock_of_one_node_is_set(lab: Path) -> None:
+    edgeflow("lab", "do", "clock", "edge-1", "3600")
+    (node, *_) = pids_of("edge-1")
+    environ = dict(
+        line.split("=", 1)
+        for line in Path(f"/proc/{node}/environ").read_text().split("\0")
+        if "=" in line
+    )
+    assert Path(environ["LD_PRELOAD"]).name in Path(f"/proc/{node}/maps").read_text()
+    ahead = Path(environ[clocks.VARIABLE]).read_bytes()
+    assert int.from_bytes(ahead, sys.byteorder, signed=True) == 3600 * 10**9
+    edgeflow("lab", "do", "clock", "edge-1", "0")
+
+
+def pids_of(host: str) -> list[int]:
+    """Processes of a node, the oldest first."""
+    found = Path("/sys/fs/cgroup").glob(f"**/edgeflow-lab/{host}/node/cgroup.procs")
+    pids = {int(pid) for file in found for pid in file.read_text().split()}
+    return sorted(pids, key=lambda pid: psutil.Process(pid).create_time())
 
 
 def test_the_time_line_is_played_and_logged(lab: Path) -> None:

@@ -92,13 +92,13 @@ def recoveries(
 def silences(
     frames: Sequence[Frame], moments_s: Sequence[float], recovered_s: Sequence[float | None]
 ) -> list[float]:
-    """Longest time without any good answer, from each moment until frames are in time again."""
+    """Longest time without any good answer, from each moment until all was well for CALM_S."""
     good_s = sorted(each.ended_s for each in frames if each.ok)
     last_s = good_s[-1] if good_s else 0.0
     ends_s = [*moments_s[1:], max([last_s, *moments_s])][: len(moments_s)]
     found = []
     for moment_s, end_s, recovery_s in zip(moments_s, ends_s, recovered_s, strict=True):
-        until_s = end_s if recovery_s is None else moment_s + recovery_s
+        until_s = end_s if recovery_s is None else min(end_s, moment_s + recovery_s + CALM_S)
         marks_s = [moment_s, *(at_s for at_s in good_s if moment_s < at_s < until_s), until_s]
         found.append(max(later - earlier for earlier, later in pairwise(marks_s)))
     return found
