@@ -25,7 +25,7 @@ from edgeflow.events import (
     SegmentKey,
     SegmentUnbuildable,
 )
-from edgeflow.io.computestate import BUILD_DEATHS, JOB_S_MIN, Job, Wanted, culprits
+from edgeflow.io.computestate import HOPELESS_DEATHS, JOB_S_MIN, Job, Wanted, culprits
 from edgeflow.io.computewire import Calibrate, Channel, Drop, FromWorker, Made, Ran, Rated
 from edgeflow.io.tray import Tray
 from edgeflow.messages import Rates
@@ -112,18 +112,8 @@ class Orders:
         self._channel = None
         job, self.running = self.running, None
         self._tray.renew()
-        for wanted in culprits(self._wanted, was_up=was_up):
-            wanted.deaths += 1
-        for key, wanted in list(self._wanted.items()):
-            if wanted.deaths >= BUILD_DEATHS and job is None:
-                self._unbuildable(key, f"{text}, {wanted.deaths} times while it built the segment")
-            elif wanted.step != "broken":
-                wanted.step = "waiting"
-        self._calibration_deaths += bool(self._calibrations)
-        if self._calibration_deaths >= CALIBRATIONS_MAX:
-            for _, then in self._calibrations:
-                then(None)
-            self._calibrations.clear()
+        self._blame(text, was_up=was_up, is_alone=job is None)
+        self._count_calibration_death()
         if job is not None:
             self._say(SegmentFailed(job.number, text, "worker-died"))
         self.go_on()
@@ -151,6 +141,28 @@ class Orders:
                 self._calibrations.pop(0)[1](message.rates)
         self.go_on()
 
+    # --- a death ----------------------------------------------------------------------------------
+
+    def _blame(self, text: str, *, was_up: bool, is_alone: bool) -> None:
+        """All must be built again, but what workers die of."""
+        for wanted in culprits(self._wanted, was_up=was_up):
+            wanted.deaths += 1
+            if wanted.deaths >= HOPELESS_DEATHS:
+                wanted.why = f"{text}, {wanted.deaths} times while it built the segment"
+        for key, wanted in list(self._wanted.items()):
+            if wanted.step == "broken":
+                continue
+            wanted.step = "waiting"
+            if wanted.is_hopeless and is_alone:
+                self._unbuildable(key, f"{text}, {wanted.deaths} times while it built the segment")
+
+    def _count_calibration_death(self) -> None:
+        self._calibration_deaths += bool(self._calibrations)
+        if self._calibration_deaths >= CALIBRATIONS_MAX:
+            for _, then in self._calibrations:
+                then(None)
+            self._calibrations.clear()
+
     # --- segments ---------------------------------------------------------------------------------
 
     def _send_build(self, wanted: Wanted) -> None:
@@ -166,7 +178,7 @@ class Orders:
             # Its answers would differ in the last bits from those it gave before.
             self._unbuildable(built.key, f"built again, it runs on {built.engine}: {built.note}")
             return
-        wanted.step, wanted.deaths, wanted.usual_s = "built", 0, seconds
+        wanted.step, wanted.deaths, wanted.why, wanted.usual_s = "built", 0, "", seconds
         if not wanted.engine:
             wanted.engine = built.engine
             self._say(built)
@@ -203,14 +215,14 @@ class Orders:
     def _must_wait(self, job: Job) -> bool:
         """For a worker, for its segment, or for one that may kill the worker under it."""
         wanted = self._wanted.get(job.key)
-        if wanted is None or wanted.step == "broken":
+        if wanted is None or wanted.why:
             return False
         suspect = any(each.deaths and each.step != "broken" for each in self._wanted.values())
         return self._channel is None or suspect or wanted.step != "built"
 
     def _begin_job(self, job: Job) -> None:
         wanted = self._wanted.get(job.key)
-        if wanted is None or wanted.step == "broken" or self._channel is None:
+        if wanted is None or wanted.why or self._channel is None:
             text = wanted.why if wanted is not None else "the segment is not built here"
             self._say(SegmentFailed(job.number, text))
             return

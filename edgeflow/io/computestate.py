@@ -1,7 +1,7 @@
 """What a node keeps in mind of its worker process: segments, jobs, deaths.
 
-    waiting ─▶ building ─▶ built          a death puts all that is built or building back to waiting
-                  └─ dies over it twice ─▶ broken: its jobs fail, and nobody builds it again
+    waiting ─▶ building ─▶ built         a death puts all that is built or building back to waiting
+                  └─ workers die over it ─▶ broken: its jobs fail, and nobody builds it again
 
 Invariant: a build is broken only by a death at which no job ran that might have been the cause.
 """
@@ -21,8 +21,12 @@ from edgeflow.messages import Rect
 from edgeflow.parcel import Parcel
 from edgeflow.tiles.rect import columns, rows
 
-BUILD_DEATHS = 2
-"""A worker that dies so often over one segment will do so again; once may have been an accident."""
+BUILD_DEATHS, REBUILD_DEATHS = 2, 5
+"""Workers that die over a segment: one that was never built is given up then, one that was before
+only later, as want of memory passes. Less gives up over accidents, more costs the other segments
+that many starts."""
+HOPELESS_DEATHS = 3
+"""Jobs of a segment fail then instead of waiting: another node may have them."""
 JOB_S_MIN, JOB_USUAL = 30.0, 20.0
 """A job may take the longer of the two: seconds, and times what it usually takes. Less kills a
 worker that only waits for a busy machine, more waits longer for one that is frozen."""
@@ -70,7 +74,7 @@ class Wanted:
     deaths: int = 0
     """Of workers that were building it, since it was built last."""
     why: str = ""
-    """It is broken."""
+    """Its jobs fail of it at once; empty: they wait until it is built."""
 
     @staticmethod
     def of(order: Build, graph: Graph) -> Wanted:
@@ -82,6 +86,11 @@ class Wanted:
     def limit_s(self) -> float:
         """A run that takes longer is frozen, or without end."""
         return max(JOB_S_MIN, JOB_USUAL * self.usual_s)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Has it killed as many workers as one may that is wanted?"""
+        return self.deaths >= (REBUILD_DEATHS if self.engine else BUILD_DEATHS)
 
     def ran(self, seconds: float) -> None:
         """Learn what is usual."""
@@ -101,10 +110,10 @@ def _forms(order: Build, graph: Graph) -> list[Form]:
 
 
 def culprits(wanted: Mapping[SegmentKey, Wanted], *, was_up: bool) -> list[Wanted]:
-    """Which builds a worker may have died of: it builds in order, so the first; all of them where
-    it never came up."""
+    """Over which builds a worker may have died: it builds in order, so over the first; over all that
+    were never built where it never came up."""
     building = [each for each in wanted.values() if each.step == "building"]
-    return building[:1] if was_up else building
+    return building[:1] if was_up else [each for each in building if not each.engine]
 
 
 @dataclass(slots=True)
