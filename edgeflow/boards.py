@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from msgspec.structs import replace
+
 from edgeflow.deployments import View
 from edgeflow.holding import READY
-from edgeflow.messages import Board, Fallback, Plan, PlanId, Spec, Status
+from edgeflow.messages import Board, Claim, Fallback, Plan, PlanId, Spec, Status
 from edgeflow.placement import nodes_named
 from edgeflow.prices import Price, Prices
 
@@ -21,6 +23,17 @@ BUILD_S = 180.0
 tenth of a core some 40 s. Lower leaves slow nodes out; higher waits longer for one that hangs."""
 Word = tuple[str, str]
 """(phase, sentence) of a Status."""
+
+
+def adopted(spec: Spec, board: Board | None, claim: Claim) -> Board:
+    """The board that a leader starts from. One of another leader that answers a later wish than is
+    known now (a broker lost it) counts as answering an earlier one: readers tell boards of one
+    claim apart by their generation, so under our claim it must not fall."""
+    if board is None:
+        return Board(spec.name, claim, spec.generation, None, None)
+    if board.claim != claim and board.generation > spec.generation:
+        return replace(board, generation=spec.generation - 1)
+    return board
 
 
 def emptied(spec: Spec, board: Board, retired: PlanId) -> Board:

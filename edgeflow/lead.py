@@ -20,7 +20,7 @@ from math import inf
 
 from msgspec.structs import replace
 
-from edgeflow.boards import Word, emptied, holding_of, is_drained, patience_s, status_of
+from edgeflow.boards import Word, adopted, emptied, holding_of, is_drained, patience_s, status_of
 from edgeflow.deployments import View
 from edgeflow.events import Effect, Publish
 from edgeflow.graph import Graph
@@ -62,7 +62,7 @@ class Lead:
         if spec is None:
             return []
         watch = self.watches.setdefault(view.name, Watch(now_s))
-        old = view.board or Board(view.name, claim, spec.generation, None, None)
+        old = adopted(spec, view.board, claim)
         notices: list[Effect] = []
         source = self.membership.peers.get(spec.source)
         if spec.removed:

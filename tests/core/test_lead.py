@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from edgeflow.boards import BUILD_S, STUCK_S
-from edgeflow.deployments import View
+from edgeflow.deployments import Deployments, View
 from edgeflow.events import Effect, Publish
 from edgeflow.lead import BOARD_S, FORGET_S, RETRY_S, SHUN_S, Lead
 from edgeflow.membership import Membership
@@ -419,6 +419,22 @@ def test_a_new_leader_adopts_the_board_and_commits_what_is_ready(leader: Leader)
     heir.tick(leader.view, TOY, higher, leader.now_s)
     assert used(leader) == plan
     assert leader.board.claim == higher
+
+
+def test_boards_of_a_leader_that_knows_only_an_older_wish_replace_one_another(
+    leader: Leader,
+) -> None:
+    """A broker came back older: of one claim, readers take no board of a lower generation."""
+    leader.commit()
+    leader.view.board = replace(leader.board, generation=3)
+    heir, higher, reader = Lead("edge-9", leader.members), replace(MINE, term=9), Deployments()
+    for _ in range(6):
+        leader.wait(0.5)
+        heir.tick(leader.view, TOY, higher, leader.now_s)
+        assert reader.on_board(leader.board)
+        if leader.board.preparing is not None:
+            leader.all_ready(leader.board.preparing)
+    assert (leader.board.generation, leader.board.preparing) == (SPEC.generation, None)
 
 
 def test_a_new_leader_without_the_model_commits_too_and_ends_nothing(leader: Leader) -> None:
