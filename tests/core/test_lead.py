@@ -428,9 +428,9 @@ def test_boards_of_a_leader_that_knows_only_an_older_wish_replace_one_another(
     leader.commit()
     leader.view.board = replace(leader.board, generation=3)
     heir, higher, reader = Lead("edge-9", leader.members), replace(MINE, term=9), Deployments()
-    for _ in range(6):
+    for graph in (None, TOY, TOY, TOY):
         leader.wait(0.5)
-        heir.tick(leader.view, TOY, higher, leader.now_s)
+        heir.tick(leader.view, graph, higher, leader.now_s)
         assert reader.on_board(leader.board)
         if leader.board.preparing is not None:
             leader.all_ready(leader.board.preparing)
