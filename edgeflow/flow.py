@@ -19,7 +19,7 @@ from edgeflow.errors import BrokerError, DeployError, EdgeflowError, FrameError,
 from edgeflow.events import Wanted
 from edgeflow.graph import Graph
 from edgeflow.inputs import Inputs, named
-from edgeflow.io.loop import Answer
+from edgeflow.io.answer import Answer
 from edgeflow.messages import Request, Spec
 from edgeflow.modelfile import save
 from edgeflow.questions import deployments, input_names, readiness, window_of

@@ -90,6 +90,7 @@ class Library:
 
 
 def blobs_of(graph: Graph, weights: Iterable[str]) -> tuple[tuple[str, int], ...]:
-    """(sha256, bytes) of these weights, each blob once."""
-    found = {graph.weights[name].sha256: graph.weights[name].nbytes for name in weights}
+    """(sha256, bytes) of these weights, each blob once, whatever the order inside the graph."""
+    names = sorted(weights)
+    found = {graph.weights[name].sha256: graph.weights[name].nbytes for name in names}
     return tuple(found.items())

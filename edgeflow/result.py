@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgeflow.graph import Array
-from edgeflow.io.loop import Answer
+from edgeflow.io.answer import Answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from edgeflow.events import BrokerDown, BrokerUp, Cleared, Event, Heard
 from edgeflow.executors import chosen, engines, version_of
 from edgeflow.graph import Graph
 from edgeflow.io.engine import Engine
+from edgeflow.io.eventlog import EventLog
 from edgeflow.io.inbox import Inbox
 from edgeflow.io.keys import load_keys
 from edgeflow.io.links import Links
@@ -48,7 +49,8 @@ RESPONSES_KEPT = 100
 class Service:
     """One node: made, then run by `loop.run()`, then cleaned up."""
 
-    def __init__(self, config: NodeConfig) -> None:
+    def __init__(self, config: NodeConfig, above: int = 0) -> None:
+        """`above`: its session number is to be higher than this."""
         self.config = config
         self.threads = config.threads or usable_cores()
         self._temporary = not config.state_dir
@@ -59,16 +61,16 @@ class Service:
         self.responses: OrderedDict[str, Response] = OrderedDict()
         self.inbox = Inbox()
         self.store: Store | None = None
+        self.event_log: EventLog | None = None
         self.engine: Engine
         self._stopped = Flag()
         try:
-            self._compose(config)
+            self._compose(config, next_session(self.state_dir, above))
         except BaseException:
             self.clean_up()
             raise
 
-    def _compose(self, config: NodeConfig) -> None:
-        session = next_session(self.state_dir)
+    def _compose(self, config: NodeConfig, session: int) -> None:
         self.store = Store(self.state_dir, config.store_bytes_max)
         device = _device(config)
         # First of all that follows: a worker process loads its engines beside it.
@@ -84,6 +86,12 @@ class Service:
         self.mqtt = Mqtt(config, session, self._give)
         self.loop = Loop(self.core, self.inbox, self.links, self.mqtt, self.engine, self.store)
         self.loop.on_event = self._watch
+        if config.event_log:
+            self.event_log = self.loop.event_log = EventLog(
+                Path(config.event_log).expanduser(),
+                self.core.parts.caps,
+                config.event_log_bytes_max,
+            )
         self.mqtt.start()
         self.engine.calibrate()
         Thread(target=self._sample, name="edgeflow-probe", daemon=True).start()
@@ -106,6 +114,8 @@ class Service:
         self._stopped.set()
         if hasattr(self, "engine"):
             self.engine.stop()
+        if self.event_log is not None:
+            self.event_log.close()
         if self.store is not None:
             self.store.close()
             self.store = None
@@ -150,14 +160,10 @@ class Service:
 
 
 def run_node(config: NodeConfig) -> int:
-    """A node program: until SIGTERM or SIGINT has drained it; its exit code."""
-    service = Service(config)
+    """A node program: until SIGTERM or SIGINT has drained it; its exit code.
 
-    def leave(number: int, frame: FrameType | None) -> None:
-        service.loop.drain(signal.Signals(number).name)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, leave)
+    NameTakenError where another node of the cluster has its name.
+    """
     log.info(
         "%s (%s) serves cluster %s through %s",
         config.name,
@@ -165,11 +171,26 @@ def run_node(config: NodeConfig) -> int:
         config.cluster,
         ", ".join(config.brokers),
     )
+    above = _run_session(config, 0)
+    while above:
+        above = _run_session(config, above)
+    return 0
+
+
+def _run_session(config: NodeConfig, above: int) -> int:
+    """Until it ends; above which number it is to begin another one, 0 if it is over."""
+    service = Service(config, above)
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        service.loop.drain(signal.Signals(number).name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
     try:
         service.loop.run()
     finally:
         service.clean_up()
-    return 0
+    return service.loop.last.above
 
 
 def emulation(config: NodeConfig) -> str:

@@ -42,7 +42,7 @@ ROOMS = {
         1,
         True,
         "codec graph shapes attributes ops check manifest tiles placement split parcel workload"
-        " exchange crew cost records sheet ledger scene",
+        " eventlog exchange crew cost records sheet ledger scene",
     ),
     "decisions": Room(
         2,
@@ -53,7 +53,11 @@ ROOMS = {
         " replan lead relay"
         " beside whatif tileviews prices cancelled waking pace outcome",
     ),
-    "mind": Room(3, True, "parts party duties upkeep control intake node snapshot questions sim"),
+    "mind": Room(
+        3,
+        True,
+        "parts party duties upkeep control intake node replay snapshot questions sim",
+    ),
     "engines": Room(
         3,
         False,

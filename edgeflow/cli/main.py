@@ -27,6 +27,7 @@ GROUPS: tuple[str, ...] = (
     "plan",
     "key",
     "simulate",
+    "replay",
     "lab",
 )
 """Modules of `edgeflow.cli` in the order of --help; each has `register(app)`."""

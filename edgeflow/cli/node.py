@@ -60,6 +60,9 @@ def start(  # one option a setting: long, and nothing to think about
         str | None, typer.Option(help="Keeps weights and the session number over restarts.")
     ] = None,
     store_bytes_max: Annotated[int | None, typer.Option(help="Weights kept on disk.")] = None,
+    event_log: Annotated[
+        str | None, typer.Option(help="Write what this node hears there, for `edgeflow replay`.")
+    ] = None,
     can_lead: Annotated[bool | None, typer.Option(help="Default: whoever computes may.")] = None,
     emulate: Annotated[
         list[str] | None,

@@ -13,9 +13,8 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +22,7 @@ import zmq
 from msgspec.structs import replace
 
 from edgeflow.codec import RAW, head_of
+from edgeflow.errors import NameTakenError
 from edgeflow.events import (
     Asked,
     BuildSegment,
@@ -30,6 +30,7 @@ from edgeflow.events import (
     CloseLink,
     Deliver,
     DropSegment,
+    Effect,
     Event,
     LoadManifest,
     OpenLink,
@@ -49,9 +50,11 @@ from edgeflow.events import (
     Withdrawn,
 )
 from edgeflow.graph import Array
+from edgeflow.io.answer import Answer
 from edgeflow.io.arrivals import Arrival, Arrived, Chunk
 from edgeflow.io.chunks import Chunks
 from edgeflow.io.engine import Engine
+from edgeflow.io.eventlog import EventLog
 from edgeflow.io.inbox import Inbox
 from edgeflow.io.links import Links
 from edgeflow.io.mqtt import Mqtt
@@ -67,18 +70,6 @@ TICK_S = 0.1
 """Time between two ticks of the core; what only time decides is late by so much at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A frame's one outcome, with its tensors."""
-
-    code: str
-    text: str
-    outputs: Mapping[str, Array]
-    seconds: float
-    attempts: int
-    plan: str
-
-
 class Loop:
     """Drives one NodeCore. Made by `edgeflow.service`; `run` returns when the node stops."""
 
@@ -90,6 +81,9 @@ class Loop:
         self.chunks = Chunks(store, links, inbox, engine.errands.do, core.parts.fetch)
         self.on_event: Callable[[Event], None] | None = None
         """Hears every event after the core did: for screens."""
+        self.event_log: EventLog | None = None
+        self.last = Stop()
+        """Why it stopped, once it did."""
         self._bundles: dict[int, Parcel] = {}
         self._numbers = itertools.count(1)
         self._tokens = itertools.count(1)
@@ -114,7 +108,7 @@ class Loop:
             Deliver: self._deliver,
             Quarantine: self._quarantine,
             Tell: lambda effect: log.info("%s", effect.sentence),
-            Stop: lambda _: self.halt(),
+            Stop: self._stop,
         }
 
     # --- for other threads ------------------------------------------------------------------------
@@ -171,7 +165,7 @@ class Loop:
     # --- the loop ---------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Until the core says Stop."""
+        """Until the core says Stop; NameTakenError where another node has this one's name."""
         poller = zmq.Poller()
         poller.register(self.inbox, zmq.POLLIN)
         self.links.register(poller)
@@ -191,6 +185,8 @@ class Loop:
                 self._receive({socket for socket, _ in ready})
         finally:
             self._close()
+        if self.last.text:
+            raise NameTakenError(self.last.text)
 
     def _receive(self, ready: Collection[object]) -> None:
         """Whatever is there, links first, until nothing is left in the inbox."""
@@ -205,7 +201,14 @@ class Loop:
                     self._handle(item)
 
     def _handle(self, event: Event) -> None:
-        for effect in self.core.handle(event, time.monotonic()):
+        effects: Sequence[Effect] = ()
+        now_s = time.monotonic()
+        try:
+            effects = self.core.handle(event, now_s)
+        finally:  # the event that ends a node is the one that its log is for
+            if self.event_log is not None:
+                self.event_log.note(now_s, event, effects)
+        for effect in effects:
             self._do[type(effect)](effect)
         if self.on_event is not None:
             self.on_event(event)
@@ -226,6 +229,10 @@ class Loop:
         bundle = next(self._numbers)
         self._bundles[bundle] = tensors
         return bundle
+
+    def _stop(self, effect: Stop) -> None:
+        self.last = effect
+        self.halt()
 
     def halt(self) -> None:
         """End without a goodbye; in the loop's own thread."""

@@ -40,7 +40,7 @@ def load(path: Path | None, overrides: Mapping[str, Any]) -> NodeConfig:
     """
     where = str(path) if path else "command line"
     table = read_toml(path) if path else {}
-    for key in ("key_file", "state_dir"):
+    for key in ("key_file", "state_dir", "event_log"):
         if path and isinstance(table.get(key), str) and table[key]:
             table[key] = str(path.parent / Path(table[key]).expanduser())
     given = {key: value for key, value in overrides.items() if value is not None}

@@ -16,6 +16,7 @@ import hashlib
 import logging
 import mmap
 import os
+import secrets
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ from edgeflow.manifest import digest
 
 PARTIALS_MAX = 64
 """Blobs being fetched at one time; the longest untouched is dropped for a new one."""
+SESSION_STEP = 64
+"""Session numbers, which are milliseconds where the clock is right, rise by one to so much: less
+than a process takes to start."""
 BLOB_BYTES_MAX = 1 << 34
 _log = logging.getLogger("edgeflow.store")
 
@@ -213,14 +217,17 @@ class Store:
         os.close(self._guard)
 
 
-def next_session(state_dir: Path) -> int:
-    """A session number above every earlier one of this folder, also when the clock went back."""
+def next_session(state_dir: Path, above: int = 0) -> int:
+    """A session number above every earlier one of this folder, also when the clock went back.
+
+    Some chance is in it: two machines with copies of one card must not get the same.
+    """
     file = state_dir / "session"
     try:
         last = int(file.read_text(encoding="ascii"))
     except (FileNotFoundError, ValueError):
         last = 0
-    session = max(last + 1, time.time_ns() // 1_000_000)
+    session = max(last, above, time.time_ns() // 1_000_000) + 1 + secrets.randbelow(SESSION_STEP)
     state_dir.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".new")
     with temporary.open("w", encoding="ascii") as out:

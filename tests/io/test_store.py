@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from edgeflow.errors import ModelError, UsageError
 from edgeflow.graph import Weight
-from edgeflow.io.store import Store, next_session
+from edgeflow.io.store import SESSION_STEP, Store, next_session
 
 BLOB = bytes(range(256)) * 40
 
@@ -139,8 +140,22 @@ def test_session_numbers_rise_even_when_the_clock_does_not(
 ) -> None:
     first = next_session(tmp_path)
     monkeypatch.setattr("time.time_ns", lambda: 0)
-    assert next_session(tmp_path) == first + 1
-    assert next_session(tmp_path) == first + 2
+    second = next_session(tmp_path)
+    assert first < second <= first + SESSION_STEP
+    assert next_session(tmp_path) > second
+    assert next_session(tmp_path, above=second + 10**6) > second + 10**6
     (tmp_path / "session").write_text("rubbish")
     monkeypatch.undo()
+    time.sleep(SESSION_STEP / 1000)
     assert next_session(tmp_path) > first
+
+
+def test_two_copies_of_one_folder_do_not_get_one_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time_ns", lambda: 0)
+    copies = [tmp_path / str(number) for number in range(5)]
+    for copy in copies:
+        copy.mkdir()
+        (copy / "session").write_text("1700000000000\n")
+    assert len({next_session(copy) for copy in copies}) > 1
