@@ -118,8 +118,8 @@ class Pace:
         if wait_s <= limit_s:
             return ""
         return (
-            f"{waiting} frames wait and one is answered every {gap_s:.2g} s: {wait_s:.1f} s is"
-            f" more than {limit_s:.1f} s; hand frames in more slowly or as outcomes come (stream)"
+            f"{waiting} frames wait and one is answered every {gap_s:.2g} s: {wait_s:.2g} s is"
+            f" more than {limit_s:.2g} s; hand frames in more slowly or as outcomes come (stream)"
         )
 
     def gap_s(self) -> float:

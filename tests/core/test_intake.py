@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from edgeflow.events import (
     Deliver,
     Effect,
+    LinkDown,
     LinkUp,
     ManifestLoaded,
     Quarantine,
@@ -124,6 +125,44 @@ def test_a_frame_withdrawn_by_its_remote_submitter_goes_to_the_source_as_a_word(
     assert told.peer == "cam-1"
 
 
+# --- overload -------------------------------------------------------------------------------------
+
+
+def busy(cam: Node) -> None:
+    """The window is full, and it is known that each result takes a second."""
+    for token in range(1, 15):
+        cam.submit(token)
+    answered = plan(line="stem..head @edge-1")
+    for number in range(1, 8):
+        cam.now_s += 1.0
+        cam.beat()
+        result = Result("job", answered.id, 0, answered.hash, number, 1, 0.01, HEAD)
+        cam.hear(Tensors("edge-1", 1, result, 90 + number, 100))
+
+
+def test_more_frames_than_the_fleet_can_answer_are_refused_at_once(cam: Node) -> None:
+    busy(cam)
+    (said, *_) = cam.submit(20)
+    assert isinstance(said, Deliver)
+    assert (said.token, said.code) == (20, "overload")
+    assert "3 frames wait and one is answered every 1 s" in said.text
+
+
+def test_frames_that_wait_for_a_plan_are_no_overload(cam: Node) -> None:
+    busy(cam)
+    cam.hear(LinkDown("edge-1", 1))
+    for token in range(20, 30):
+        assert outcomes(cam.submit(token)) == []
+
+
+def test_the_bytes_of_the_window_are_the_deployments(cam: Node) -> None:
+    cam.say(replace(SPEC, generation=2, window_bytes=2 * 150528))
+    for token in range(1, 6):
+        cam.submit(token)
+    flying = [frame.flying for frame in cam.core.parts.inflight.frames.values()]
+    assert flying == [True, True, False, False, False]
+
+
 # --- poison ---------------------------------------------------------------------------------------
 
 
@@ -178,6 +217,17 @@ def test_a_source_that_stood_still_reads_its_inbox_before_it_gives_anything_up(c
     assert outcomes(cam.tick(0.1)) == [(2, "deadline")]
 
 
+def test_who_submits_elsewhere_reads_its_inbox_first_too() -> None:
+    edge = Node("edge-1")
+    edge.hear(Wanted(SPEC))
+    edge.tick(0.2)
+    edge.submit(1)
+    edge.now_s += 8.0
+    assert outcomes(edge.hear(Tick())) == []
+    answer = Outcome("job", 1, "", "", HEAD)
+    assert outcomes(edge.hear(Tensors("cam-1", 1, answer, 91, 100))) == [(1, "")]
+
+
 def test_attempts_get_back_the_time_for_which_their_source_stood_still(cam: Node) -> None:
     cam.tick(0.2)
     cam.submit(1)
@@ -186,6 +236,7 @@ def test_attempts_get_back_the_time_for_which_their_source_stood_still(cam: Node
     cam.now_s += 20.0
     cam.hear(Tick())
     assert frame.expires_s == pytest.approx(before_s + 20.0, abs=0.2)
+    assert frame.last.sent_s == pytest.approx(cam.now_s, abs=0.2)
     cam.hear(LinkUp("edge-1", 1))
     cam.beat()
     cam.tick(0.5)

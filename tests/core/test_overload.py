@@ -134,7 +134,7 @@ def test_a_refusal_says_its_numbers(source: Source) -> None:
     (said, *_) = source.submit()
     assert isinstance(said, Deliver)
     assert said.code == "overload"
-    assert "4 frames wait and one is answered every 1 s: 4.0 s is more than 3.0 s" in said.text
+    assert "4 frames wait and one is answered every 1 s: 4 s is more than 3 s" in said.text
 
 
 def test_a_frame_that_would_miss_its_own_deadline_is_refused(source: Source) -> None:
@@ -159,6 +159,18 @@ def test_what_one_way_taught_says_nothing_about_another(source: Source) -> None:
     source.pump(window=1)
     for _ in range(20):
         assert source.submit() == []
+
+
+def test_a_result_along_the_last_way_teaches_nothing_about_this_one(source: Source) -> None:
+    source.submit()
+    source.submit()
+    (before,) = source.pump(window=1)
+    source.plan = held(2)
+    source.pump(window=2)
+    source.wait(0.5)
+    source.result(before)
+    pace = source.inflight.paces["job"]
+    assert (list(pace.flights_s), list(pace.gaps_s)) == ([], [])
 
 
 def test_room_in_the_window_is_no_overload(source: Source) -> None:

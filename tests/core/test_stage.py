@@ -290,6 +290,8 @@ def test_another_attempt_session_or_frame_is_not_meant(worker: Worker) -> None:
     worker.take(worker.frame(1, "left", attempt=2))
     worker.take(worker.frame(3, "left"))
     assert len(worker.stage.gathers) == 2
+    assert cancel(worker, 1, attempt=1) == []
+    assert len(worker.stage.gathers) == 2
 
 
 def test_what_runs_is_left_to_end_and_goes_no_further(worker: Worker) -> None:

@@ -24,3 +24,19 @@ def test_a_signal_that_interrupts_the_inbox_still_drains_the_node(tmp_path: Path
     service.clean_up()
     assert not waits
     assert not running.is_alive()
+
+
+def test_a_frame_that_comes_while_the_loop_ends_is_answered_all_the_same(tmp_path: Path) -> None:
+    config = NodeConfig(name="cam-1", compute="none", reachable=False, state_dir=str(tmp_path))
+    service = Service(config)
+    said: list[str] = []
+
+    def submit() -> None:
+        service.loop.submit("job", {}, None, lambda answer: said.append(answer.code))
+
+    service.loop.halt()
+    submit()
+    service.loop.run()
+    submit()
+    service.clean_up()
+    assert said == ["stopped", "stopped"]
