@@ -110,8 +110,8 @@ def _forms(order: Build, graph: Graph) -> list[Form]:
 
 
 def culprits(wanted: Mapping[SegmentKey, Wanted], *, was_up: bool) -> list[Wanted]:
-    """Over which builds a worker may have died: it builds in order, so over the first; over all that
-    were never built where it never came up."""
+    """Builds that a worker may have died of: it builds in order, so the first; where it never came
+    up, all that were never built."""
     building = [each for each in wanted.values() if each.step == "building"]
     return building[:1] if was_up else [each for each in building if not each.engine]
 
