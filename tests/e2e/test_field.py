@@ -1,0 +1,122 @@
+"""What goes wrong in the field: event logs of real nodes, and two nodes of one name."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import edgeflow
+from edgeflow.graph import Graph
+from edgeflow.io.eventlog import view
+from tests.e2e.conftest import Fleet, answers, pictures, placement_over, until
+
+NAME_TAKEN = 9
+
+
+def replay(file: Path, *options: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `edgeflow replay`."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-m", "edgeflow", "replay", str(file), *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def data(file: Path, *options: str) -> dict[str, Any]:
+    code, out, err = replay(file, "--json", *options)
+    assert code == 0, out + err
+    found: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return found
+
+
+def test_logs_of_nodes_under_frames_replay_the_same_also_of_one_that_was_killed(
+    fleet: Fleet, small: tuple[Path, Graph], tmp_path: Path
+) -> None:
+    path, graph = small
+    cam, edge = tmp_path / "cam-1.events", tmp_path / "edge-1.events"
+    fleet.start("edge", "edge-1", "--event-log", str(edge))
+    fleet.start("cloud", "cloud-1")
+    images = pictures(4)
+    with edgeflow.connect(
+        fleet.url, name="cam-1", threads=1, engine="torch", can_lead=False, event_log=str(cam)
+    ) as flow:
+        until(lambda: len(flow.snapshot().nodes) == 3, "the fleet", flow)
+        flow.deploy(path, placement=placement_over(graph, "cam-1", "edge-1", "cloud-1"))
+        right = answers(graph, images)
+        for at, result in enumerate(flow.stream(images[at % 4] for at in range(60))):
+            assert np.array_equal(result.output, right[at % 4])
+        fleet.nodes["edge-1"].kill()
+        fleet.nodes["edge-1"].wait(10)
+    source, killed = data(cam), data(edge)
+    assert (source["node"], source["kinds"]["Submitted"]) == ("cam-1", 60)
+    assert source["ended"] == "the node stopped"
+    assert killed["kinds"]["SegmentDone"] >= 50
+    assert "the process died" in killed["ended"] or "is cut" in killed["ended"]
+    for each in (source, killed):
+        assert each["same"] is True
+        assert not each["violations"]
+    said = [line["what"] for line in data(edge, "--show", "plans")["shown"]]
+    assert any(line.endswith("ready") for line in said)
+    said = [line["what"] for line in data(cam, "--show", "frame 7")["shown"]]
+    assert any("Submitted" in line for line in said)
+    assert any("Deliver" in line for line in said)
+    assert data(cam, "--show", "elections")["shown"]
+    assert data(cam, "--until", "1.5")["span_s"] <= 1.5
+    _is_told_of_a_bad_one(cam)
+
+
+def _is_told_of_a_bad_one(log: Path) -> None:
+    """A changed effect is exit code 1, a damaged byte is 2, and so is no log."""
+    raw = bytearray(view(log))
+    log.write_bytes(raw[:-40])
+    code, out, _ = replay(log)
+    assert code == 0
+    assert "is cut at byte" in out
+    raw[len(raw) // 2] ^= 1
+    log.write_bytes(raw)
+    code, out, err = replay(log)
+    assert code == 2
+    assert "is damaged" in err
+    assert "events before it are good" in err
+    log.write_text("hello")
+    code, _, err = replay(log)
+    assert code == 2
+    assert "--event-log" in err
+    assert str(log) in err
+
+
+def test_a_second_node_of_a_name_stops_says_whose_it_is_and_disturbs_nobody(
+    fleet: Fleet, small: tuple[Path, Graph]
+) -> None:
+    path, graph = small
+    fleet.start("edge", "edge-1")
+    images = pictures(4)
+    with fleet.join() as flow:
+        flow.deploy(path, placement=placement_over(graph, "cam-1", "edge-1"))
+        before = next(node for node in flow.snapshot().nodes if node.name == "edge-1")
+        ports = ["--tensors-port", "0", "--signals-port", "0"]
+        start = [sys.executable, "-I", "-m", "edgeflow", "node", "start", "--name", "edge-1"]
+        second = subprocess.run(
+            [*start, "--broker", fleet.url, *ports],
+            capture_output=True,
+            text=True,
+            timeout=40,
+            check=False,
+        )
+        assert second.returncode == NAME_TAKEN, second.stderr
+        last = second.stderr.strip().splitlines()[-1]
+        for word in ("error:", "is called edge-1", before.board, str(before.session), "--name"):
+            assert word in last
+        results = list(flow.stream(images))
+        assert [result.code for result in results] == [""] * 4
+        assert [result.attempts for result in results] == [1] * 4
+        after = next(node for node in flow.snapshot().nodes if node.name == "edge-1")
+        assert (after.session, after.state) == (before.session, "ready")
