@@ -69,13 +69,14 @@ class FrameJudge:
         """After every event what is counted anyway; after a tick all is counted anew."""
         parts = machine.core.parts
         stage, inflight = parts.stage, parts.inflight
-        small = stage.queued_bytes <= QUEUED_BYTES_MAX and len(stage) <= QUEUED_FRAMES_MAX + 1
-        self.need(small, "D4", f"{machine.name} queues {stage.queued_bytes} bytes")
-        small = inflight.parked_bytes <= PARKED_BYTES_MAX
-        self.need(small, "D4", f"{machine.name} keeps {inflight.parked_bytes} bytes of input")
-        few = len(inflight.frames) <= PARKED_FRAMES_MAX + WINDOW_MAX
-        few = few and len(parts.relay.errands) <= ERRANDS_MAX
-        self.need(few, "D4", f"{machine.name} keeps {len(inflight.frames)} frames")
+        if stage.queued_bytes > QUEUED_BYTES_MAX or len(stage) > QUEUED_FRAMES_MAX + 1:
+            self.need(False, "D4", f"{machine.name} queues {stage.queued_bytes} bytes")
+        if inflight.parked_bytes > PARKED_BYTES_MAX:
+            self.need(False, "D4", f"{machine.name} keeps {inflight.parked_bytes} bytes of input")
+        if len(inflight.frames) > PARKED_FRAMES_MAX + WINDOW_MAX:
+            self.need(False, "D4", f"{machine.name} keeps {len(inflight.frames)} frames")
+        if len(parts.relay.errands) > ERRANDS_MAX:
+            self.need(False, "D4", f"{machine.name} waits for {len(parts.relay.errands)} frames")
         if is_tick:
             self._count(machine)
 
@@ -120,8 +121,8 @@ class FrameJudge:
         for frame in inflight.frames.values():
             kept += frame.size_bytes
             spent[frame.id] = frame.spent
-            few = frame.spent < ATTEMPTS_MAX
-            self.need(few, "D7", f"{machine.name}: frame {frame.id} goes on after {frame.spent}")
+            if frame.spent >= ATTEMPTS_MAX:
+                self.need(False, "D7", f"{machine.name}: frame {frame.id} is tried too often")
             more = frame.spent - shadow.spent.get(frame.id, 0)
             if more:
                 name = frame.deployment

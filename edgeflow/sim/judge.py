@@ -166,14 +166,17 @@ class Judge:
         for plan_hash, held in holdings.plans.items():
             if plan_hash not in shadow.held:
                 self._applied(machine, held.plan.id, held.plan.deployment, plan_hash)
-        if len(shadow.held.keys() - holdings.plans.keys()):
+        if not shadow.held.keys() <= holdings.plans.keys():
             for plan_hash, (plan_id, step) in shadow.held.items():
                 if plan_hash not in holdings.plans and step == "ready":
                     allowed = isinstance(event, Heard) and _may_retire(event.message, plan_id)
                     self.need(allowed, "R1", f"{machine.name} retired {plan_id} too early")
-        for name, fence in shadow.fences.items():
-            rises = holdings.fences.get(name, fence) >= fence and name in holdings.fences
-            self.need(rises, "F1", f"{machine.name}: the fence of {name} fell")
+        fallen = [
+            name
+            for name, fence in shadow.fences.items()
+            if (now := holdings.fences.get(name)) is not fence and (now is None or now < fence)
+        ]
+        self.need(not fallen, "F1", f"{machine.name}: the fence of {fallen} fell")
         shadow.fences = dict(holdings.fences)
         shadow.held = {each: (held.plan.id, held.step) for each, held in holdings.plans.items()}
 
