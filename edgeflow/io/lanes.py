@@ -41,9 +41,18 @@ class Lane(IntEnum):
 SEND_HWM = {Lane.TENSORS: 8, Lane.SIGNALS: 256}
 """Messages inside ZeroMQ per peer. More hides a slow peer for longer, fewer costs wake-ups."""
 RECEIVE_HWM = {Lane.TENSORS: 4, Lane.SIGNALS: 256}
-HEARTBEAT_MS = {Lane.TENSORS: (5000, 30000), Lane.SIGNALS: (500, 1500)}
-"""Period and time-out. A frozen or unplugged peer is found on the signals lane, in 2 s. The tensors
-lane answers only between messages: one of 10 MB keeps a link of 8 Mbit/s busy for 10 s."""
+DIALLED_SIGNALS_HWM = 4096
+"""Signals that wait where this node dialled. So many no peer sends in a pause of ours, and ZeroMQ
+must not stop reading there: see HEARTBEAT_MS."""
+HEARTBEAT_MS = (500, 1500)
+"""Period and time-out of the signals lane: a frozen or unplugged peer is found in 2 s. Who dialled
+asks; who was dialled misses the questions (there must have been one: who freezes in its first half
+second is found by its silence on the broker). Only one side may ask, and not where it may stop
+reading: ZeroMQ (4.3.5) ends the process when it wants to ask on a connection that broke while more
+waited to be read than RECEIVE_HWM lets in (`Assertion failed: !_io_error`)."""
+KEEPALIVE_S = 5
+"""Of the tensors lane, by TCP itself: it keeps the way through a NAT open, and ends a dead one in
+half a minute. ZeroMQ answers only between messages, and one of 10 MB may take 10 s."""
 HANDSHAKE_MS = 3000
 
 _MONITORED = (
@@ -106,6 +115,12 @@ def dialling_socket(
 ) -> Socket:
     """A DEALER that is not connected yet."""
     socket = _socket(context, zmq.DEALER, lane)
+    if lane is Lane.SIGNALS:
+        period_ms, silence_ms = HEARTBEAT_MS
+        socket.setsockopt(zmq.RCVHWM, DIALLED_SIGNALS_HWM)
+        socket.setsockopt(zmq.HEARTBEAT_IVL, period_ms)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, silence_ms)
+        socket.setsockopt(zmq.HEARTBEAT_TTL, silence_ms)
     socket.setsockopt(zmq.ROUTING_ID, bytes(routing_id))
     socket.setsockopt(zmq.RECONNECT_IVL, -1)
     if keys is not None:
@@ -142,14 +157,14 @@ def bracketed(host: str) -> str:
 
 def _socket(context: Context, kind: int, lane: Lane) -> Socket:
     socket = context.socket(kind)
-    period_ms, silence_ms = HEARTBEAT_MS[lane]
     for option, number in (
         (zmq.LINGER, 0),
         (zmq.SNDHWM, SEND_HWM[lane]),
         (zmq.RCVHWM, RECEIVE_HWM[lane]),
-        (zmq.HEARTBEAT_IVL, period_ms),
-        (zmq.HEARTBEAT_TIMEOUT, silence_ms),
-        (zmq.HEARTBEAT_TTL, silence_ms),
+        (zmq.TCP_KEEPALIVE, int(lane is Lane.TENSORS)),
+        (zmq.TCP_KEEPALIVE_IDLE, KEEPALIVE_S),
+        (zmq.TCP_KEEPALIVE_INTVL, KEEPALIVE_S),
+        (zmq.TCP_KEEPALIVE_CNT, 6),
         (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
         (zmq.MAXMSGSIZE, TENSOR_BYTES_MAX if lane is Lane.TENSORS else 1 << 16),
         (zmq.IPV6, 1),

@@ -25,7 +25,7 @@ from edgeflow.errors import NetworkError
 from edgeflow.events import LinkDown, LinkUp, Signal, Transferred
 from edgeflow.io.arrivals import Arrived, Chunk
 from edgeflow.io.keys import Keys
-from edgeflow.io.lanes import Lane, RoutingId
+from edgeflow.io.lanes import HEARTBEAT_MS, Lane, RoutingId
 from edgeflow.io.links import Links
 from edgeflow.messages import (
     BlobChunk,
@@ -582,6 +582,7 @@ def test_a_dead_or_frozen_peer_is_down_soon(
     process, end = peer(*ports)
     me.open("peer", 1, () if dials == "peer" else (end,), "")
     assert of(drive([me], count(LinkUp)), LinkUp)
+    idle([me], 1.2 * HEARTBEAT_MS[0] / 1000)
     os.kill(process.pid, how)
     started_s = time.monotonic()
     seen = drive([me], count(LinkDown))
