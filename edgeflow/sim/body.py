@@ -210,7 +210,7 @@ class Body(ABC):
             work = self.core.parts.stage.running
             assert work is not None
             self.doomed.add(effect.job)
-            self.world.judge.frames.on_poisoned(self, work.frame)
+            self.world.judge.frames.on_poisoned(work.frame)
 
         def done() -> None:
             if effect.job in self.doomed:

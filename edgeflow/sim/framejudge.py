@@ -3,7 +3,7 @@
 D1 one outcome per frame, whatever became of it          D2 by its deadline, on its own node's clock
 D3 a result is the whole model's answer                  D4 everything queued is bounded, everywhere
 D5 nothing starts too late, or after its cancel was heard
-D7 at most 3 attempts, retries within the budget         Q1 a poisonous frame dies twice at most
+D7 at most 3 attempts, retries within the budget         Q1 two deaths are enough
 D6 and D8 are judged over a whole history: `edgeflow.sim.verdict`
 
 Invariant: looks only.
@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from edgeflow.events import Deliver, Event, Signal, Tensors
-from edgeflow.messages import Cancel, Frame
+from edgeflow.events import Deliver, Event, SegmentFailed, Signal, Tensors
+from edgeflow.messages import Cancel, Failure, Frame
 from edgeflow.relay import ERRANDS_MAX
 from edgeflow.sim.shadow import FrameKey, Watched
 from edgeflow.sim.toy import Value, whole
@@ -27,8 +27,6 @@ PARKED_FRAMES_MAX, PARKED_BYTES_MAX = 256, 256 << 20
 """The promises, in their own words: a core that changes its own numbers has to change them here."""
 EPSILON_S = 0.5
 """An outcome comes by its deadline and this; where its node stood still, this after it woke."""
-DEATHS_MAX = 2
-"""Attempts that may cost workers their lives before a frame is given up."""
 WINDOW_MAX = 1024
 """Frames in flight of one deployment at most, whatever its wish says."""
 
@@ -65,6 +63,26 @@ class FrameJudge:
             known = machine.shadow.cancelled.get(name, 0)
             machine.shadow.cancelled[name] = max(known, message.attempt)
 
+        self._on_death(machine, event)
+
+    def _on_death(self, machine: Watched, event: Event) -> None:
+        """A source is about to hear that a worker died over its frame."""
+        message, work = getattr(event, "message", None), machine.core.parts.stage.running
+        if isinstance(event, SegmentFailed) and work is not None:
+            is_own = work.frame.source == machine.name and event.code == "worker-died"
+            frame, attempt = (work.frame.frame, work.frame.attempt) if is_own else (0, 0)
+        elif isinstance(message, Failure) and message.code == "worker-died":
+            frame, attempt = message.frame, message.attempt
+        else:
+            return
+        machine.shadow.deaths.setdefault(frame, set()).add(attempt)
+
+    def after_death(self, machine: Watched) -> None:
+        """It has heard: a frame that cost two workers their lives is given up."""
+        frames = machine.core.parts.inflight.frames
+        dear = [frame for frame in frames if len(machine.shadow.deaths.get(frame, ())) > 1]
+        self.need(not dear, "Q1", f"{machine.name}: frames {dear} go on after two deaths")
+
     def on_event(self, machine: Watched, is_tick: bool) -> None:
         """After every event what is counted anyway; after a tick all is counted anew."""
         parts = machine.core.parts
@@ -87,12 +105,9 @@ class FrameJudge:
         wanted = frame.attempt > machine.shadow.cancelled.get(name_of(frame), 0)
         self.need(wanted, "D5", f"{machine.name}: frame {frame.frame} was cancelled and runs")
 
-    def on_poisoned(self, machine: Watched, frame: Frame) -> None:
+    def on_poisoned(self, frame: Frame) -> None:
         """This frame kills the worker that runs it."""
-        attempts = self.deaths.setdefault(name_of(frame), set())
-        attempts.add(frame.attempt)
-        few = len(attempts) <= DEATHS_MAX
-        self.need(few, "Q1", f"{machine.name}: frame {frame.frame} kills in attempts {attempts}")
+        self.deaths.setdefault(name_of(frame), set()).add(frame.attempt)
 
     def on_outcome(self, machine: Watched, effect: Deliver, values: dict[str, Value]) -> None:
         """One frame ended."""

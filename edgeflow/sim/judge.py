@@ -25,6 +25,7 @@ from edgeflow.events import (
     Heard,
     Publish,
     RunSegment,
+    SegmentFailed,
     SendSignal,
     Signal,
     Tensors,
@@ -108,11 +109,14 @@ class Judge:
         if kind is not Tick and not (kind is Heard and _is_chatter(event)):
             self.note(machine.name, event)
         known = _known(machine, event) if kind is Heard or kind is Signal else None
-        if kind is Tensors or kind is Signal:
+        is_word = kind is Tensors or kind is Signal or kind is SegmentFailed
+        if is_word:
             self.frames.on_arrival(machine, event, now_s)
         effects = machine.core.handle(event, now_s)
         if known is not None:
             self._is_unmoved(machine, event, known)
+        if is_word and machine.shadow.deaths:
+            self.frames.after_death(machine)
         self._claims(machine, event)
         if kind not in FRAME_EVENTS:
             self._plans(machine, event)

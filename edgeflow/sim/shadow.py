@@ -33,6 +33,8 @@ class Shadow:
     """When the budget of each frame's segment ends, counted from its first message."""
     cancelled: dict[FrameKey, int] = field(default_factory=dict)
     """Frames of whose cancel this node heard -> up to which attempt."""
+    deaths: dict[int, set[int]] = field(default_factory=dict)
+    """At a source: attempts at a frame that were heard to have cost a worker its life."""
     spent: dict[int, int] = field(default_factory=dict)
     """Attempts that counted, by open frame."""
     retries: dict[str, int] = field(default_factory=dict)
