@@ -6,9 +6,9 @@
         └─▶ node process, one thread ─▶ ready ─▶ memory ─▶ a frame of a network ─▶ memory
 
 Each row of memory is a process of its own, that ran one frame of one network of 224 by 224 pixels.
-Memory is what Linux counts as resident: shared libraries count as far as they were touched. The
-broker and the source of frames are other processes. It fetches what it installs: torch in the build
-that is installed here, and no other.
+Memory is what Linux counts as resident, of the node's process and of its worker's: shared libraries
+count as far as each touched them. The broker and the source of frames are other processes. It
+fetches what it installs: torch in the build that is installed here, and no other.
 """
 
 from __future__ import annotations
@@ -161,11 +161,25 @@ def nodes(flow: Flow) -> Sequence[NodeView]:
 
 
 def resident_bytes(pid: int) -> int:
-    """VmRSS of a process, proc(5)."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise UsageError("memory is read from /proc, which only Linux has")
+    """VmRSS of a process and of those that it started, proc(5)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    own = next((int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), None)
+    if own is None:
+        raise UsageError("memory is read from /proc, which only Linux has")
+    return own * 1024 + sum(map(resident_bytes, _children(pid)))
+
+
+def _children(pid: int) -> list[int]:
+    """Of any of its threads."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # gone meanwhile
+            continue
+        if int(fields[1]) == pid and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
 
 
 def as_json(disk: dict[str, int], rows: Sequence[Row]) -> str:
