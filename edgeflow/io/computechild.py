@@ -35,8 +35,6 @@ class Child:
                 # What a library prints belongs into no output of ours.
                 stdout=subprocess.DEVNULL,
                 env={**os.environ, "TMPDIR": str(folder.absolute())},
-                # Ctrl-C is for the node, which first answers what it took.
-                start_new_session=True,
             )
         except BaseException:
             ours.close()
