@@ -144,6 +144,7 @@ class Duties:
         """Our own heartbeat came back: we are not deaf, and know how late we hear."""
         if self.lag.on_echo(seq, now_s):
             self.parts.election = self.parts.election.on_echo(now_s)
+            self.parts.membership.on_echo(now_s)
             self._stretch(now_s)
 
     def _stretch(self, now_s: float) -> None:

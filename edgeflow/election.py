@@ -31,6 +31,10 @@ START_S = 1.5
 """So long a node that just joined listens before its first time-out: 1 heartbeat and some."""
 DEAF_S = 2.5 * HEARTBEAT_S
 """Without its own heartbeat for so long a node cannot know whether a leader lives."""
+BLIND_S = 5 * LEASE_S
+"""A leader that does not hear its own heartbeat for so long resigns: it plans by what it knew. A
+broker that stands still for less costs no leader, and one that takes longer to answer than this is
+left by then: two keepalives of 5 s."""
 HAND_OVER_S = 3 * LEASE_S
 """An edge node alive for so long takes over from a leader of another tier."""
 
@@ -95,8 +99,10 @@ class Election:
         return self if lag_s == self.stretch_s else replace(self, stretch_s=lag_s)
 
     def on_echo(self, now_s: float) -> Election:
-        """Our own heartbeat came back from the broker."""
-        return replace(self, echo_s=now_s)
+        """Our own heartbeat came back; after a silence our leader's beat may be right behind it."""
+        was_deaf = now_s - max(self.echo_s, self.connected_s) > DEAF_S
+        expires_s = max(self.expires_s, now_s + LEASE_S) if was_deaf else self.expires_s
+        return replace(self, echo_s=now_s, expires_s=expires_s)
 
     def saw(self, claim: Claim, now_s: float) -> Election:
         """Somebody mentioned this claim; nothing is proved about its leader."""
@@ -139,7 +145,7 @@ class Election:
         if self.mine is None:
             return self._claim(now_s) if self._may_claim(better, now_s) else (self, ())
         deaf_s = now_s - max(self.echo_s, self.connected_s)
-        if edge_alive_s > HAND_OVER_S or deaf_s > 3 * LEASE_S:
+        if edge_alive_s > HAND_OVER_S or deaf_s > BLIND_S:
             return self.resign(now_s)
         if self.highest is not None and self.highest > self.mine:
             # Gossip of a higher claim whose leader never spoke: claim again above it.

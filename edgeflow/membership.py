@@ -5,9 +5,10 @@
 
 A heartbeat is the only proof of life, and each proves it once: it carries a number that rises. A
 will is a hint: it shortens the silence we wait for, and only where our own link to that peer is
-down as well. While *we* are cut from the broker, or stand still, nobody falls silent; after our
-return everybody gets time to come back too. Where our own loop lags (`edgeflow.lag`), every silence
-may be as much longer.
+down as well. While *we* are cut from the broker, or stand still, nobody falls silent, nor while
+our own heartbeat does not come back: a broker that froze tells nobody's. After our return everybody
+gets time to come back too. Where our own loop lags (`edgeflow.lag`), every silence may be as much
+longer.
 
 Two processes may start under one name (`edgeflow.namesake`): one that is still starting replaces no
 living one, whatever its session's number.
@@ -30,6 +31,9 @@ DEAD_S = 3.0
 """Silence after which a peer is lost: 3 heartbeats. Lower accuses a slow radio more often."""
 DEAD_BY_WILL_S = 1.2
 """The same once its will was heard and our link to it is down: one heartbeat and some jitter."""
+ECHO_S = 1.5 * HEARTBEAT_S
+"""Our own heartbeat comes back within this, or we hear nobody's: silence is counted so far only.
+Longer takes those for dead whom a frozen broker does not let speak."""
 RECONNECT_GRACE_S = 5.0
 """After our own reconnect: the largest reconnect delay (2 s) + 3 heartbeats."""
 STATES = ("", "init", "ready", "draining", "offline")
@@ -78,6 +82,8 @@ class Membership:
     peers: dict[str, Peer] = field(default_factory=dict)
     connected: bool = False
     grace_until_s: float = 0.0
+    echo_s: float | None = None
+    """When our own heartbeat last came back; None: not yet since we are connected."""
     stretch_s: float = 0.0
     """How far our own loop lags: what they said in time reaches us so much later."""
     layer_times: dict[tuple[str, str], LayerTimes] = field(default_factory=dict)
@@ -87,7 +93,13 @@ class Membership:
         """The connection came or went; leases stand still in between."""
         if up and reconnect:
             self.grace_until_s = now_s + RECONNECT_GRACE_S
-        self.connected = up
+        self.connected, self.echo_s = up, None
+
+    def on_echo(self, now_s: float) -> None:
+        """Our own heartbeat came back: others' do so too, those that waited with it at once."""
+        if self.echo_s is not None and now_s - self.echo_s > ECHO_S + HEARTBEAT_S:
+            self.on_pause(now_s - self.echo_s, now_s)
+        self.echo_s = now_s
 
     def on_pause(self, paused_s: float, now_s: float) -> None:
         """We stood still: what they said meanwhile is still on its way to us."""
@@ -185,7 +197,8 @@ class Membership:
         if not self.connected or now_s < self.grace_until_s:
             return True
         limit_s = DEAD_BY_WILL_S if peer.will_heard and not peer.link_up else DEAD_S
-        return now_s - peer.heard_s <= limit_s + self.stretch_s
+        heard_until_s = now_s if self.echo_s is None else min(now_s, self.echo_s + ECHO_S)
+        return heard_until_s - peer.heard_s <= limit_s + self.stretch_s
 
     def _peer(
         self, name: str, session: int, is_live: bool, now_s: float, is_ready: bool = False

@@ -12,8 +12,9 @@ from edgeflow.messages import Metrics
 
 RETRIES_PER_RESULT = 0.2
 """Each result earns a fifth of a retry; a fleet that fails more often than that is not helped."""
-RETRIES_START = 16.0
-"""Retries at hand at the start, and at most."""
+RETRIES_START = 64.0
+"""Retries at hand at the start, and at most: a node that falls silent takes the window with it, by
+a time-out, and once more before its link is known to be down. Windows above 32 may cost errors."""
 LATENCIES_KEPT = 512
 """Latencies that p50 and p99 are taken from."""
 

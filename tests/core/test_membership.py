@@ -130,6 +130,31 @@ def test_nobody_dies_while_we_are_cut_off_and_all_get_time_to_return(table: Memb
     assert not table.is_alive("edge-1", 1000.1 + RECONNECT_GRACE_S)
 
 
+def test_nobody_dies_while_our_own_heartbeat_does_not_come_back(table: Membership) -> None:
+    """A broker that froze, or one that drops all: its connection stands."""
+    table.on_echo(10.2)
+    assert table.is_alive("edge-1", 60.0)
+    table.on_echo(61.0)  # the others' wait in the same queue
+    assert table.is_alive("edge-1", 61.0 + DEAD_S - 0.1)
+    table.on_echo(62.0)
+    table.on_echo(63.0)
+    table.on_echo(64.0)
+    assert not table.is_alive("edge-1", 64.1)
+
+
+def test_who_alone_is_silent_dies_while_our_own_heartbeats_come_back(table: Membership) -> None:
+    for at_s in (10.5, 11.5, 12.5):
+        table.on_echo(at_s)
+    assert table.is_alive("edge-1", 10.0 + DEAD_S)
+    assert not table.is_alive("edge-1", 10.01 + DEAD_S)
+
+
+def test_a_late_echo_of_our_own_alone_gives_nobody_more_time(table: Membership) -> None:
+    table.on_echo(10.5)
+    table.on_echo(12.5)
+    assert not table.is_alive("edge-1", 10.01 + DEAD_S)
+
+
 def test_nobody_dies_because_we_stood_still(table: Membership) -> None:
     table.on_pause(20.0, 30.0)
     assert table.is_alive("edge-1", 30.0)
