@@ -91,7 +91,7 @@ class Inflight(Outcomes):
                 effects += self._send(frame, way, graph, flying, now_s)
                 flying, flying_bytes = flying + 1, flying_bytes + frame.size_bytes
                 is_full = flying >= window.frames
-        pace.on_window(is_full, len(mine) - flying, now_s)
+        pace.on_window(window, is_full, len(mine) - flying, now_s)
         if is_full:
             self.full.add(deployment)
         return effects

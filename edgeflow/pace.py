@@ -59,6 +59,8 @@ class Pace:
     gaps_s: deque[float] = field(default_factory=lambda: deque(maxlen=GAPS_KEPT))
     full_since_s: float = math.inf
     """The window has had no room since then."""
+    may_wait: int = 0
+    """As many as may fly may always wait, however slow the fleet is."""
     long_since_s: float = math.inf
     """Since when one has to wait for more than STANDING_S; over at half of that."""
     landed_s: float = -math.inf
@@ -75,8 +77,9 @@ class Pace:
             self._p99_s = self._gap_s = None
         self.way = way
 
-    def on_window(self, is_full: bool, waiting: int, now_s: float) -> None:
+    def on_window(self, window: Window, is_full: bool, waiting: int, now_s: float) -> None:
         """Whether there is no room left, after all that may be sent was sent."""
+        self.may_wait = window.frames
         self.full_since_s = min(self.full_since_s, now_s) if is_full else math.inf
         wait_s = waiting * self.gap_s() if is_full else 0.0
         if wait_s > STANDING_S:
@@ -114,6 +117,8 @@ class Pace:
         where it may, or where nobody knows better."""
         wait_s, gap_s = waiting * self.gap_s(), self.gap_s()
         limit_s = STANDING_S if now_s - self.long_since_s > OVERLOAD_S else OVERLOAD_S
+        if waiting < self.may_wait:
+            limit_s = math.inf
         limit_s = min(limit_s, max(0.0, budget_s - quantile_s(self.flights_s, 0.5)))
         if wait_s <= limit_s:
             return ""

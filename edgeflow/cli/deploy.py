@@ -56,6 +56,7 @@ class Wish(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     algorithm: str = "mincut"
     placement: str = ""
     window_frames: Annotated[int, Meta(ge=1, le=1024)] = 4
+    window_bytes: Annotated[int, Meta(ge=1)] = 64 << 20
     deadline_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     objective: str = "latency"
     latency_s_max: Annotated[float, Meta(ge=0, le=3600)] = 0.0
@@ -76,6 +77,7 @@ CHOICES = (
     "algorithm",
     "placement",
     "window_frames",
+    "window_bytes",
     "deadline_s",
     "objective",
     "latency_s_max",

@@ -119,9 +119,8 @@ def ask(
     window: int | None,
     deadline_s: float | None,
 ) -> list[InferResult]:
-    """Each input's outcome; all at once where no window is given."""
-    many = len(inputs) if window is None else window
-    return list(flow.stream(inputs, deployment=deployment, window=many, deadline_s=deadline_s))
+    """Each input's outcome, so many at once; by default as many as the deployment's window."""
+    return list(flow.stream(inputs, deployment=deployment, window=window, deadline_s=deadline_s))
 
 
 def tell(deployment: str, answers: list[dict[str, Any]], as_json: bool) -> None:

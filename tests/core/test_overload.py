@@ -117,6 +117,8 @@ def test_short_bursts_are_not_refused(source: Source) -> None:
 
 def fill(source: Source, gap_s: float, window: int = 1) -> list[Frame]:
     """A window that is full, and as many gaps as need be known."""
+    assert source.plan is not None
+    source.plan.plan = replace(source.plan.plan, predicted_s=10.0)
     for _ in range(GAPS_KNOWN + window + 2):
         source.submit()
     flying = deque(source.pump(window))
@@ -142,6 +144,14 @@ def test_a_frame_that_would_miss_its_own_deadline_is_refused(source: Source) -> 
     source.submit()
     assert outcomes(source.submit(deadline_s=1.4)) == ["overload"]
     assert outcomes(source.submit(deadline_s=2.0)) == []
+
+
+def test_as_many_as_may_fly_may_always_wait(source: Source) -> None:
+    fill(source, 2.0, window=4)
+    waiting = sum(not frame.flying for frame in source.inflight.frames.values())
+    for _ in range(4 - waiting):
+        assert source.submit() == []
+    assert outcomes(source.submit()) == ["overload"]
 
 
 def test_while_no_plan_is_usable_frames_wait_however_long(source: Source) -> None:
