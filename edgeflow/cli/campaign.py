@@ -10,6 +10,7 @@ Invariant: a file never mixes outcomes of two versions of the code, or of two qu
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 ROOMS = ("planning", "tiles", "sim")
 """Folders whose code decides what happens in a history, beside the package's own files."""
+GARBAGE_OBJECTS = 100_000
+"""Objects made before Python looks for cycles: a history has few, and looking takes a tenth."""
 CHUNK = 4
 """Seeds that are handed to a process at once."""
 
@@ -52,6 +55,7 @@ def play(question: Question, seed: int) -> Outcome:
     """One seed."""
     from edgeflow import sim
 
+    gc.set_threshold(GARBAGE_OBJECTS)
     return sim.run_seed(seed, question.nodes, question.groups)
 
 

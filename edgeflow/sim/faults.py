@@ -18,7 +18,7 @@ from edgeflow.sim.usertroubles import UserTroubles
 from edgeflow.sim.wiretroubles import WireTroubles
 from edgeflow.sim.world import World
 
-LATE_S = (3.0, 9.0)
+LATE_S = (2.5, 6.0)
 """After the end of faults: whoever stopped by itself meanwhile is started again, then wishes that
 were lost with their source and their broker are said again."""
 

@@ -20,7 +20,7 @@ from edgeflow.sim.world import DEADLINE_S, World
 
 START_S, QUIET_START_S = 4.0, 12.0
 """First fault: amid the first plan; or once all has settled, where faults may cost nothing."""
-FAULTS_S = 20.0
+FAULTS_S = 18.0
 TOGETHER_S = 60.0
 """After the end of faults, and of a sulk of the leader (30 s), the fleet is one again."""
 GOODPUT_S = 3.0

@@ -38,14 +38,14 @@ GROUPS: Mapping[str, Mapping[str, int]] = {
     "users": {"redeploy": 2, "rewish": 2, "cancel": 3, "poison": 2},
     "load": {"burst": 2},
     "protocol": {"older": 1, "newer": 1, "noise": 1},
-    "broker-loss": {"broker": 1},
+    "broker-loss": {"broker": 2, "broker-freeze": 1},
     "switch": {"rewish": 1},
 }
 """By group: its kinds, and how often each is drawn beside the others."""
 ALONE = {"broker-loss": "E5", "switch": "D6"}
 """Groups that may cost nothing at all, and by which invariant; `all` leaves them out."""
 ALL = tuple(group for group in GROUPS if group not in ALONE)
-PAUSE_S = (0.2, 2.5)
+PAUSE_S = (0.1, 2.2)
 """Between two faults."""
 LASTS_S = (0.1, 8.0)
 
