@@ -16,7 +16,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import msgspec
 import numpy as np
@@ -28,6 +28,7 @@ from edgeflow.messages import (
     Availability,
     BlobChunk,
     Board,
+    Caps,
     ControlMessage,
     Plan,
     ProbeData,
@@ -60,13 +61,13 @@ Buffer = bytes | memoryview
 
 
 class CodecError(EdgeflowError):
-    """These bytes are no message of ours; `reason` says what is wrong with them."""
+    """These bytes are no message of ours, by `kind`: malformed, unknown (topic) or version."""
 
     exit_code = 7
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, kind: str = "malformed") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.kind = reason, kind
 
 
 # --- MQTT -----------------------------------------------------------------------------------------
@@ -102,13 +103,12 @@ def decode_control(cluster: str, topic: str, payload: bytes) -> ControlMessage:
         message = _decode(partial(msgspec.convert, type=Availability), fields)
     else:
         message = _decode(_JSON[kind].decode, payload)
-        _refuse_unless(message.v == PROTOCOL, f"version {message.v}, this node speaks {PROTOCOL}")
+        _refuse_unless(kind is Caps or message.v == PROTOCOL, f"version {message.v}", "version")
     for name, level in names.items():
         _refuse_unless(getattr(message, name) == level, f"{name} is not {level!r} as in its topic")
     if isinstance(message, Board):
         _check_board(message)
-    decoded: ControlMessage = message
-    return decoded
+    return cast(ControlMessage, message)
 
 
 def _class_of(cluster: str, topic: str) -> tuple[type[Any], dict[str, str]]:
@@ -121,7 +121,7 @@ def _class_of(cluster: str, topic: str) -> tuple[type[Any], dict[str, str]]:
         pairs = list(zip(wanted, levels, strict=False))
         if len(wanted) == len(levels) and all(w == x or w[0] == "{" for w, x in pairs):
             return kind, {w[1:-1]: x for w, x in pairs if w[0] == "{"}
-    raise CodecError("no message lives on this topic")
+    raise CodecError("no message lives on this topic", "unknown")
 
 
 def _check_board(board: Board) -> None:
@@ -295,6 +295,6 @@ def _is_finite(value: Any) -> bool:
     return True
 
 
-def _refuse_unless(fits: bool, reason: str) -> None:
+def _refuse_unless(fits: bool, reason: str, kind: str = "malformed") -> None:
     if not fits:
-        raise CodecError(reason)
+        raise CodecError(reason, kind)

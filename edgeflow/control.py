@@ -25,6 +25,7 @@ from edgeflow.events import (
 from edgeflow.messages import (
     Board,
     Caps,
+    Claim,
     Held,
     LayerTimes,
     Leader,
@@ -107,9 +108,9 @@ class Control:
             return [] if message == mine else [Publish(mine)]
         if isinstance(message, State):
             self.parts.membership.on_state(message, retained, now_s)
-        else:
-            self.parts.membership.on_caps(message, retained)
-        return []
+            return []
+        self.parts.membership.on_caps(message, retained)
+        return self.duties.foreigners.on_caps(message)
 
     def _on_namesake(
         self, message: State | Caps | Load, now_s: float, *mine: State | Caps
@@ -141,13 +142,22 @@ class Control:
             self.duties.on_echo(message.seq, now_s)
             return []
         self.parts.membership.on_load(message, now_s)
-        for claim in (message.claim, *(fence.claim for fence in message.fences.values())):
-            if claim is not None:
-                self.parts.election = self.parts.election.saw(claim, now_s)
+        told = () if message.claim is None else (message.claim,)
+        self._gossip(now_s, *told, *(fence.claim for fence in message.fences.values()))
         return []
 
+    def _gossip(self, now_s: float, *claims: Claim) -> None:
+        """Claims that somebody mentions, whoever made them: a leader plans above all of them."""
+        for claim in claims:
+            self.parts.election = self.parts.election.saw(claim, now_s)
+
     def _on_board(self, board: Board, retained: bool, now_s: float) -> list[Effect]:
-        self.parts.election = self.parts.election.saw(board.claim, now_s)
+        self._gossip(
+            now_s,
+            board.claim,
+            *(plan.id.claim for plan in (board.preparing, board.committed) if plan is not None),
+            *(() if board.retired is None else (board.retired.claim,)),
+        )
         if board.claim != self.parts.election.mine:
             # Our own board comes back late: we know better what we decided since.
             self.parts.deployments.on_board(board)
@@ -158,6 +168,7 @@ class Control:
         return effects
 
     def _on_held(self, message: Held, retained: bool, now_s: float) -> list[Effect]:
+        self._gossip(now_s, *(each.id.claim for each in message.plans))
         if message.node == self.parts.me:
             self.upkeep.contradict(message, now_s)
         else:

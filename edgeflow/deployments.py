@@ -31,6 +31,11 @@ class View:
     helds: dict[str, Held] = field(default_factory=dict)
     status: Status | None = None
 
+    @property
+    def is_wanted(self) -> bool:
+        """Somebody wants it, and it was not removed since."""
+        return self.spec is not None and not self.spec.removed
+
 
 @dataclass(slots=True)
 class Deployments:

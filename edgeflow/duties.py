@@ -17,6 +17,7 @@ from dataclasses import replace as changed
 from msgspec.structs import replace
 
 from edgeflow.events import Effect, Publish, Stop, Tell
+from edgeflow.foreign import Foreigners
 from edgeflow.heldplan import Route
 from edgeflow.lag import Lag
 from edgeflow.membership import HEARTBEAT_S
@@ -56,6 +57,7 @@ class Duties:
         self.drain_until_s = math.inf
         self.lag = Lag()
         self.namesake = Namesake(parts.me, parts.session)
+        self.foreigners = Foreigners(parts.me)
 
     def tick(self, now_s: float) -> list[Effect]:
         """Ten times a second."""
@@ -250,8 +252,9 @@ class Duties:
         if claim is None or not parts.election.leads or not parts.membership.connected:
             parts.lead.watches.clear()
             return []
-        effects: list[Effect] = []
-        for view in list(parts.deployments.views.values()):
+        views = list(parts.deployments.views.values())
+        effects = self.foreigners.notices(view.name for view in views if view.is_wanted)
+        for view in views:
             effects += parts.lead.tick(view, parts.graph_of(view), claim, now_s)
         return effects
 

@@ -23,6 +23,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from edgeflow.foreign import shares_protocol
 from edgeflow.messages import Caps, LayerTimes, Load, State, Tier
 
 HEARTBEAT_S = 1.0
@@ -179,16 +180,17 @@ class Membership:
             and peer.session == session
             and peer.state == "ready"
             and peer.caps is not None
+            and shares_protocol(peer.caps)
             and self.is_alive(name, now_s)
         )
 
     def alive(self, now_s: float) -> Iterator[Peer]:
-        """Every peer that is here with known caps of its current session, by name."""
+        """Every peer that is here, by name: with caps of its current session, in our protocol."""
         for name in sorted(self.peers):
             peer = self.peers[name]
             if peer.caps is None or peer.caps.session != peer.session:
                 continue
-            if self.is_alive(name, now_s):
+            if shares_protocol(peer.caps) and self.is_alive(name, now_s):
                 yield peer
 
     def _is_fresh(self, peer: Peer, now_s: float) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from edgeflow.deployments import View
+from edgeflow.foreign import shares_protocol, spoken
 from edgeflow.membership import Peer
 from edgeflow.messages import Fallback, LinkReport, Plan, Rates, SegmentTime, TileMapView
 from edgeflow.node import NodeCore
@@ -16,7 +17,7 @@ class NodeView(Struct, frozen=True):
     name: str
     tier: str
     state: str
-    """As it says itself; lost where it is silent."""
+    """As it says itself; lost where it is silent, or which other protocol it speaks."""
     session: int
     leads: bool
     board: str
@@ -113,7 +114,7 @@ def _node(peer: Peer, is_alive: bool, leader: str) -> NodeView:
     return NodeView(
         name=peer.name,
         tier=caps.tier.name,
-        state=peer.state if is_alive else ("offline" if peer.left else "lost"),
+        state=_state(peer, is_alive),
         session=peer.session,
         leads=peer.name == leader,
         board=caps.board,
@@ -128,6 +129,12 @@ def _node(peer: Peer, is_alive: bool, leader: str) -> NodeView:
         temperature_c=load.temperature_c if load else None,
         queued_frames=load.queued_frames if load else 0,
     )
+
+
+def _state(peer: Peer, is_alive: bool) -> str:
+    if peer.caps is not None and not shares_protocol(peer.caps):
+        return f"speaks {spoken(peer.caps)}"
+    return peer.state if is_alive else ("offline" if peer.left else "lost")
 
 
 def _link(sender: str, receiver: str, report: LinkReport) -> LinkView:

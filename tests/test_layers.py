@@ -47,7 +47,7 @@ ROOMS = {
     "decisions": Room(
         2,
         True,
-        "lag namesake membership election"
+        "lag foreign namesake membership election"
         " planning estimate neighbours bundles deployments fetch library"
         " timings heldplan holding headers openframe tally inflight stage boards survey cover watch"
         " replan lead relay"

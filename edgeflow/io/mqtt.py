@@ -282,7 +282,9 @@ class Mqtt:
             self._give(Heard(heard, retained=bool(message.retain)))
             if isinstance(heard, Returning):
                 self._look.set()
-        except (CodecError, UnicodeDecodeError) as error:
+        except CodecError as error:
+            self._count(error.kind, f"no message of ours on MQTT: {error}")
+        except UnicodeDecodeError as error:
             self._count("malformed", f"no message of ours on MQTT: {error}")
 
     def _count(self, reason: str, sentence: str) -> None:
