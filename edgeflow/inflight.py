@@ -161,6 +161,8 @@ class Inflight(Outcomes):
         frame.last.is_open = len(frame.last.way.split.segments) > 1
         if message.code in ("not-held", "draining"):
             return self.park(frame, now_s + BACKOFF_S)
+        if message.code == "spent":  # another try would have less time still
+            return self.park(frame, frame.deadline_s)
         return self.retry(frame, message.code, message.text, now_s)
 
     def on_failure(self, message: Failure, node: str, now_s: float) -> list[Effect]:

@@ -83,6 +83,16 @@ def test_plan_not_held_is_no_attempt(source: Source) -> None:
     assert source.inflight.frames[1].spent == 0
 
 
+def test_a_frame_whose_time_was_spent_on_its_way_ends_at_its_deadline(source: Source) -> None:
+    source.submit(deadline_s=5.0)
+    (sent,) = source.pump()
+    source.wait(0.5)
+    assert outcomes(source.refuse(sent, "spent")) == []
+    source.wait(4.4)
+    assert source.pump() == []
+    assert outcomes(source.wait(0.1)) == ["deadline"]
+
+
 def test_three_attempts_are_all(source: Source) -> None:
     source.submit()
     said: list[str] = []
