@@ -103,7 +103,7 @@ def decode_control(cluster: str, topic: str, payload: bytes) -> ControlMessage:
         message = _decode(partial(msgspec.convert, type=Availability), fields)
     else:
         message = _decode(_JSON[kind].decode, payload)
-        _refuse_unless(kind is Caps or message.v == PROTOCOL, f"version {message.v}", "version")
+        _refuse_unless(kind is Caps or message.v == PROTOCOL, _OTHER.format(message.v), "version")
     for name, level in names.items():
         _refuse_unless(getattr(message, name) == level, f"{name} is not {level!r} as in its topic")
     if isinstance(message, Board):
@@ -153,6 +153,7 @@ def check_plan(plan: Plan) -> None:
 _SIGNAL = msgspec.msgpack.Decoder(SignalMessage)
 _TENSOR = msgspec.msgpack.Decoder(TensorMessage)
 _VERSION = bytes([PROTOCOL])
+_OTHER = f"version {{}}, this node speaks {PROTOCOL}"
 
 
 def encode_signal(message: SignalMessage) -> bytes:
@@ -162,8 +163,7 @@ def encode_signal(message: SignalMessage) -> bytes:
 
 def decode_signal(part: Buffer) -> SignalMessage:
     """The message in one part, or CodecError."""
-    message: SignalMessage = _unpack(_SIGNAL.decode, part)
-    return message
+    return cast(SignalMessage, _unpack(_SIGNAL.decode, part))
 
 
 # --- ZeroMQ, lane `tensors` -----------------------------------------------------------------------
@@ -263,7 +263,7 @@ def _pack(message: Any) -> bytes:
 
 def _unpack(decode: Any, part: Buffer) -> Any:
     _refuse_unless(1 <= len(part) <= HEADER_BYTES_MAX, f"a header of {len(part)} bytes")
-    _refuse_unless(part[0] == PROTOCOL, f"version {part[0]}, this node speaks {PROTOCOL}")
+    _refuse_unless(part[0] == PROTOCOL, _OTHER.format(part[0]))
     message = _decode(decode, memoryview(part)[1:])
     for name in message.__struct_fields__:
         _refuse_unless(_is_finite(getattr(message, name)), f"{name} is NaN or infinite")
