@@ -22,6 +22,7 @@ from edgeflow.errors import UsageError
 from edgeflow.events import BrokerDown, BrokerUp, Cleared, Event, Heard
 from edgeflow.executors import chosen, engines, version_of
 from edgeflow.graph import Graph
+from edgeflow.io.computechild import Child
 from edgeflow.io.engine import Engine
 from edgeflow.io.eventlog import EventLog
 from edgeflow.io.inbox import Inbox
@@ -49,8 +50,9 @@ RESPONSES_KEPT = 100
 class Service:
     """One node: made, then run by `loop.run()`, then cleaned up."""
 
-    def __init__(self, config: NodeConfig, above: int = 0) -> None:
-        """`above`: its session number is to be higher than this."""
+    def __init__(self, config: NodeConfig, above: int = 0, child: Child | None = None) -> None:
+        """`above`: its session number is to be higher than this. `child`: a worker process that was
+        started ahead, and ends with this node."""
         self.config = config
         self.threads = config.threads or usable_cores()
         self._temporary = not config.state_dir
@@ -65,17 +67,20 @@ class Service:
         self.engine: Engine
         self._stopped = Flag()
         try:
-            self._compose(config, next_session(self.state_dir, above))
+            self._compose(config, next_session(self.state_dir, above), child)
         except BaseException:
             self.clean_up()
+            if child is not None:
+                child.end()
             raise
 
-    def _compose(self, config: NodeConfig, session: int) -> None:
+    def _compose(self, config: NodeConfig, session: int, child: Child | None) -> None:
         self.store = Store(self.state_dir, config.store_bytes_max)
         device = _device(config)
         # First of all that follows: a worker process loads its engines beside it.
+        engines = _engines(config, device)
         self.engine = Engine(
-            config, self.store, self.inbox.put, self.threads, device, _engines(config, device)
+            config, self.store, self.inbox.put, self.threads, device, engines, child
         )
         keys = load_keys(Path(config.key_file).expanduser()) if config.key_file else None
         self.links = Links(node=config.name, session=session, config=config, identity=keys)
@@ -159,8 +164,9 @@ class Service:
                 self.responses.popitem(last=False)
 
 
-def run_node(config: NodeConfig) -> int:
-    """A node program: until SIGTERM or SIGINT has drained it; its exit code.
+def run_node(config: NodeConfig, child: Child | None = None) -> int:
+    """A node program: until SIGTERM or SIGINT has drained it; its exit code. `child` as for
+    Service.
 
     NameTakenError where another node of the cluster has its name.
     """
@@ -171,15 +177,15 @@ def run_node(config: NodeConfig) -> int:
         config.cluster,
         ", ".join(config.brokers),
     )
-    above = _run_session(config, 0)
+    above = _run_session(config, 0, child)
     while above:
         above = _run_session(config, above)
     return 0
 
 
-def _run_session(config: NodeConfig, above: int) -> int:
+def _run_session(config: NodeConfig, above: int, child: Child | None = None) -> int:
     """Until it ends; above which number it is to begin another one, 0 if it is over."""
-    service = Service(config, above)
+    service = Service(config, above, child)
 
     def leave(number: int, frame: FrameType | None) -> None:
         service.loop.drain(signal.Signals(number).name)

@@ -93,11 +93,15 @@ def program(tier: str) -> None:
 def _run(config: Path | None, overrides: dict[str, Any]) -> None:
     settled = settings.load(config, overrides)
     # Late: a command that starts no node has no use for engines and sockets.
+    from edgeflow.io.computechild import Child
+
+    # Later still: the worker starts while the node loads all that it is made of.
+    child = Child.ahead(settled)
     from edgeflow.service import run_node
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     keep_freed_memory()
-    code = run_node(settled)
+    code = run_node(settled, child)
     if code:
         sys.exit(code)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
+from edgeflow.config import NodeConfig
+from edgeflow.executors import engines
 from edgeflow.io.computewire import Channel, FromWorker
 
 PROGRAM = "edgeflow.io.computeprogram"
@@ -20,11 +19,7 @@ LAST_S = 2.0
 class Child:
     """A running worker. OSError where none can be started."""
 
-    def __init__(self, node: str, folder: Path) -> None:
-        """`folder` is for what engines write while they run; what an earlier one left goes."""
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+    def __init__(self, node: str) -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         try:
@@ -34,7 +29,6 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 # What a library prints belongs into no output of ours.
                 stdout=subprocess.DEVNULL,
-                env={**os.environ, "TMPDIR": str(folder.absolute())},
             )
         except BaseException:
             ours.close()
@@ -42,6 +36,13 @@ class Child:
         finally:
             theirs.close()
         self.channel = Channel(ours, FromWorker)
+
+    @staticmethod
+    def ahead(config: NodeConfig) -> Child | None:
+        """The worker that a node with these settings will want, started before the node itself has
+        loaded what it is made of; None where it wants none."""
+        is_wanted = config.worker == "process" and config.compute != "none" and engines()
+        return Child(config.name) if is_wanted else None
 
     @property
     def pid(self) -> int:
@@ -61,7 +62,6 @@ class Child:
         self._process.kill()
         self._process.wait()
         self.channel.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def death(status: int) -> str:

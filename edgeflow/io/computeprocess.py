@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import select
+import shutil
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -47,9 +48,11 @@ turn. More would keep the loop from its other work."""
 class ComputeProcess:
     """The worker of a node. Made by `Engine`; any thread may call it."""
 
-    def __init__(self, node: str, start: Start, folder: Path, say: Callable[[Event], None]) -> None:
-        """`folder` belongs to the worker, and is emptied."""
-        self._node, self._start, self._folder = node, start, folder
+    def __init__(
+        self, node: str, start: Start, say: Callable[[Event], None], child: Child | None = None
+    ) -> None:
+        """`child`: a worker that was started before; ours from now on."""
+        self._node, self._start, self._next = node, start, child
         self._orders = Orders(node, say)
         self._lock = Lock()
         """Around the orders, and the channel that they are sent over."""
@@ -122,11 +125,13 @@ class ComputeProcess:
             except Exception as error:
                 log.exception("the worker process of %s is ended", self._node)
                 self._die(f"was ended by its node ({type(error).__name__}: {error})")
-        if self._child is not None:
-            self._child.end()
+        for child in (self._child, self._next):
+            if child is not None:
+                child.end()
         with self._lock:
             self._orders.close()
         self._child = None
+        shutil.rmtree(self._start.folder, ignore_errors=True)
         self._bell.close()
 
     def _turn(self) -> None:
@@ -160,7 +165,9 @@ class ComputeProcess:
         """Start a worker, and tell it all that is wanted of it."""
         self._silent_s, self._is_up = 0.0, False
         try:
-            child = self._child = Child(self._node, self._folder)
+            _empty(Path(self._start.folder))
+            child, self._next = self._next or Child(self._node), None
+            self._child = child
         except OSError as error:
             self._die(f"cannot be started: {error}")
             return
@@ -223,3 +230,9 @@ class ComputeProcess:
         with self._lock:
             self._child = None
             self._orders.died(text, was_up=self._is_up)
+
+
+def _empty(folder: Path) -> None:
+    """What an engine that was killed left there goes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)

@@ -97,6 +97,7 @@ class Program:
             self._channel.send(message)
 
     def _start(self, start: Start) -> None:
+        os.environ["TMPDIR"] = start.folder
         self._device, self._threads = start.device, start.threads
         if start.device == "auto":
             self._device = "cuda" if has_cuda() else "cpu"

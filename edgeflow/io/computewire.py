@@ -68,6 +68,8 @@ class Start(Struct, frozen=True, tag=True):
     """Emulated slowness."""
     memory: str
     """The file in which is written which engine was quickest."""
+    folder: str
+    """For what engines write while they run."""
 
 
 class Calibrate(Struct, frozen=True, tag=True):

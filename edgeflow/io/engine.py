@@ -31,6 +31,7 @@ from edgeflow.events import (
 )
 from edgeflow.executors import ENGINES, on_device
 from edgeflow.graph import Graph
+from edgeflow.io.computechild import Child
 from edgeflow.io.computeprocess import ComputeProcess
 from edgeflow.io.computethread import ComputeThread
 from edgeflow.io.computewire import Build, Place, Start
@@ -89,15 +90,16 @@ class Engine:
         threads: int,
         device: str,
         engines: Sequence[str] = ENGINES[:1],
+        child: Child | None = None,
     ) -> None:
         """`device`: cpu, cuda, none, or auto, which is cuda where torch sees one. `engines`: in the
-        order in which they are tried."""
+        order in which they are tried. `child`: a worker process that was started before."""
         self.store, self.say = store, say
         self.factor = config.emulate.compute_factor
         self._engines, self._wish = tuple(engines), config.engine
         self.graphs: dict[str, Graph] = {}
         self.errands = Worker("edgeflow-errands")
-        self.compute = self._compute(config, threads, device)
+        self.compute = self._compute(config, threads, device, child)
 
     @property
     def device(self) -> str:
@@ -183,15 +185,24 @@ class Engine:
         if self.compute is not None:
             self.compute.stop(timeout_s=2.0)
 
-    def _compute(self, config: NodeConfig, threads: int, device: str) -> Compute | None:
+    def _compute(
+        self, config: NodeConfig, threads: int, device: str, child: Child | None
+    ) -> Compute | None:
         if device == "none":
             return None
-        folder, compares = self.store.state_dir, self._wish == "auto"
-        memory = str(folder / "engines.json")
-        start = Start(threads, device, self._engines, compares, self.factor, memory)
+        folder = self.store.state_dir.absolute()
+        start = Start(
+            threads,
+            device,
+            self._engines,
+            self._wish == "auto",
+            self.factor,
+            str(folder / "engines.json"),
+            str(folder / "worker"),
+        )
         if config.worker == "thread":
             return ComputeThread(start, self.say)
-        return ComputeProcess(config.name, start, folder / "worker", self.say)
+        return ComputeProcess(config.name, start, self.say, child)
 
     def _rated(self, rates: Rates | None) -> None:
         if rates is not None:
