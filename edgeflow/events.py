@@ -207,7 +207,7 @@ class SegmentFailed(Struct, frozen=True, tag=True):
     job: int
     text: str
     code: str = "failed"
-    """or malformed, where no node could answer this input"""
+    """or malformed, where no node could answer this input; worker-died, where its process did"""
 
 
 # --- events: the user -----------------------------------------------------------------------------

@@ -538,6 +538,7 @@ class Failure(Struct, frozen=True, tag="failure"):
     frame: Count
     attempt: Count
     code: str
+    """failed malformed peer-lost worker-died"""
     text: Sentence
 
 

@@ -32,20 +32,12 @@ class Tally:
     told: tuple[int, int, int] = (0, 0, 0)
     """Frames, results and errors at the last message."""
     told_s: float = 0.0
-    _p99_s: float | None = None
 
     def on_result(self, latency_s: float) -> None:
         """One more result: it earns a part of a retry."""
         self.results += 1
         self.retries = min(RETRIES_START, self.retries + RETRIES_PER_RESULT)
         self.latencies_s.append(latency_s)
-        self._p99_s = None
-
-    def p99_s(self) -> float:
-        """Of the last latencies, kept until the next result."""
-        if self._p99_s is None:
-            self._p99_s = self.quantile_s(0.99)
-        return self._p99_s
 
     def take_retry(self) -> bool:
         """Spend one; False where none is left."""
