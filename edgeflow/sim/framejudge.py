@@ -105,6 +105,19 @@ class FrameJudge:
         wanted = frame.attempt > machine.shadow.cancelled.get(name_of(frame), 0)
         self.need(wanted, "D5", f"{machine.name}: frame {frame.frame} was cancelled and runs")
 
+    def on_sent(self, machine: Watched, frame: Frame, now_s: float) -> None:
+        """Inputs of a segment leave; those of a new attempt where all its nodes are known to be."""
+        parts = machine.core.parts
+        open_ = parts.inflight.frames.get(frame.frame) if frame.source == machine.name else None
+        if open_ is None or (open_.sent, open_.last.sent_s) != (frame.attempt, now_s):
+            return
+        way = open_.last.way
+        for node in way.nodes:
+            is_here = parts.membership.is_here(node, way.plan.sessions[node], now_s)
+            self.need(is_here, "V1", f"frame {frame.frame} is sent where {node} is lost")
+        is_linked = way.peers <= parts.neighbours.linked()
+        self.need(is_linked, "V1", f"frame {frame.frame} is sent without a link")
+
     def on_poisoned(self, frame: Frame) -> None:
         """This frame kills the worker that runs it."""
         self.deaths.setdefault(name_of(frame), set()).add(frame.attempt)

@@ -27,6 +27,7 @@ from edgeflow.events import (
     RunSegment,
     SegmentFailed,
     SendSignal,
+    SendTensors,
     Signal,
     Tensors,
     Tick,
@@ -36,6 +37,7 @@ from edgeflow.messages import (
     Board,
     Caps,
     Failure,
+    Frame,
     Leader,
     Load,
     Metrics,
@@ -134,6 +136,8 @@ class Judge:
             self._runs(machine, effect, now_s)
         elif isinstance(effect, SendSignal) and isinstance(effect.message, Refusal):
             self._refuses(machine, effect.message)
+        elif isinstance(effect, SendTensors) and isinstance(effect.message, Frame):
+            self.frames.on_sent(machine, effect.message, now_s)
         elif isinstance(effect, Publish) and isinstance(effect.message, Board):
             few = (effect.message.committed is not None) + len(effect.message.draining) <= 2
             self.need(few, "F5", f"{machine.name} has more than two committed plans")
