@@ -94,14 +94,15 @@ def _plan(plan: Plan | None) -> str:
     return f"{plan.id} ({plan.variants[0]})" if plan else "nothing"
 
 
-def fleet() -> tuple[World, Scribe]:
-    """cam-1, edge-1, edge-2 and cloud-1, as steady as can be."""
+def fleet(*late: str) -> tuple[World, Scribe]:
+    """cam-1, edge-1, edge-2 and cloud-1, but for those that come late; as steady as can be."""
     world = World(0, 4, plain=True)
     world.clockwork.random = Steady()
     scribe = Scribe(lambda: world.clockwork.now_s)
     world.judge = scribe
     for name in world.tiers:
-        world.boot(name)
+        if name not in late:
+            world.boot(name)
     return world, scribe
 
 
@@ -169,3 +170,14 @@ def test_a_plan_is_switched_under_frames(rewrite: bool) -> None:
     world.clockwork.run(12.0)
     assert world.judge.results == 12
     compare("plan_switch", scribe, rewrite)
+
+
+def test_a_cloud_node_leads_until_an_edge_node_has_come_to_stay(rewrite: bool) -> None:
+    world, scribe = fleet("edge-1", "edge-2")
+    world.clockwork.run(6.0)
+    scribe.title("edge-1 comes, and is there for three leases")
+    world.boot("edge-1")
+    world.clockwork.run(20.0)
+    leaders = [name for name, m in world.machines.items() if m.core.parts.election.leads]
+    assert leaders == ["edge-1"]
+    compare("hand_over", scribe, rewrite)
