@@ -46,7 +46,7 @@ class NodeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     threads: Annotated[int, Meta(ge=0)] = 0
     """Threads of the engine; 0: one a core. Results are bit-equal only at the same number."""
     worker: str = "process"
-    """process: segments run in one that may die without the node, at some 0.2 ms a frame and 30 MB;
+    """process: engines run in one that may die without the node, for some 40 MB and 0.4 ms a frame;
     thread: in the node itself, which dies with them."""
     bind: str = ""
     """Address to accept links on. Empty: every interface with a cluster key, loopback without."""

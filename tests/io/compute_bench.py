@@ -90,6 +90,7 @@ class Bench:
         engine: str = "onnx",
         factor: float = 1.0,
         state: str = "state",
+        device: str = "cpu",
     ) -> None:
         self.graph, self.folder = net(), folder
         self.store = Store(folder / state, 1 << 28)
@@ -100,7 +101,7 @@ class Bench:
         self.told: SimpleQueue[Event] = SimpleQueue()
         emulate = Emulate(compute_factor=factor)
         config = NodeConfig(name="a", tier=DEVICE, engine=engine, worker=worker, emulate=emulate)
-        self.engine = Engine(config, self.store, self.told.put, 1, "cpu", (engine,))
+        self.engine = Engine(config, self.store, self.told.put, 1, device, (engine,))
         self.kept: dict[int, Parcel] = {}
 
     def __enter__(self) -> Bench:

@@ -14,6 +14,7 @@ from threading import Thread
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from edgeflow.config import NodeConfig
 from edgeflow.errors import UsageError
@@ -362,6 +363,13 @@ def test_a_node_that_computes_nothing_has_no_worker(tmp_path: Path) -> None:
     running.join(20)
     service.clean_up()
     assert (pids, device) == ((), "none")
+
+
+def test_only_the_worker_is_asked_whether_torch_sees_a_gpu(tmp_path: Path) -> None:
+    with Bench(tmp_path, engine="torch", device="auto") as bench:
+        has_gpu = torch.cuda.is_available()
+        assert bench.engine.device == ("cuda" if has_gpu else "cpu")
+        assert bench.engine.engines == ("torch",)
 
 
 def test_settings_name_the_workers_there_are() -> None:
