@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
+import pytest
 
 import edgeflow
+from edgeflow.config import NodeConfig
 from edgeflow.graph import Graph
+from edgeflow.io import mqttcheck
 from edgeflow.io.eventlog import view
+from edgeflow.messages import DEVICE
 from tests.e2e.conftest import Fleet, answers, pictures, placement_over, until
 
 NAME_TAKEN = 9
@@ -120,3 +128,69 @@ def test_a_second_node_of_a_name_stops_says_whose_it_is_and_disturbs_nobody(
         assert [result.attempts for result in results] == [1] * 4
         after = next(node for node in flow.snapshot().nodes if node.name == "edge-1")
         assert (after.session, after.state) == (before.session, "ready")
+
+
+@pytest.mark.skipif(shutil.which("mosquitto") is None, reason="needs mosquitto")
+def test_a_fleet_that_moves_to_another_broker_and_back_loses_no_frame_and_no_leader(
+    spawn: Callable[..., Any],
+    free_port: Callable[[], int],
+    small: tuple[Path, Graph],
+    tmp_path: Path,
+) -> None:
+    path, graph = small
+    ports = (free_port(), free_port())
+    urls = tuple(f"mqtt://127.0.0.1:{port}" for port in ports)
+
+    def broker(at: int) -> subprocess.Popen[bytes]:
+        options = ("--port", str(ports[at]), "--kind", "mosquitto")
+        process: subprocess.Popen[bytes] = spawn("edgeflow.brokers.run", *options)
+        until(lambda: mqttcheck.answers("127.0.0.1", ports[at]), "a broker")
+        return process
+
+    first, _ = broker(0), broker(1)
+    settings = tmp_path / "node.toml"
+    settings.write_text(f"brokers = {json.dumps(urls)}\nbroker_return_s = 1.0\n")
+    fleet = Fleet(urls[0], spawn)
+    config = ("--config", str(settings), "--broker", urls[0], "--broker", urls[1])
+    fleet.start("edge", "edge-1", *config)
+    fleet.start("cloud", "cloud-1", *config)
+    own = NodeConfig(
+        name="cam-1",
+        tier=DEVICE,
+        brokers=urls,
+        broker_return_s=1.0,
+        tensors_port=0,
+        signals_port=0,
+        threads=1,
+        engine="torch",
+        can_lead=False,
+    )
+    images = pictures(4)
+    right = answers(graph, images)
+    with edgeflow.connect(name="cam-1", config=own) as flow:
+        until(lambda: len(flow.snapshot().nodes) == 3, "the fleet", flow)
+        flow.deploy(path, placement=placement_over(graph, "cam-1", "edge-1", "cloud-1"))
+        term = flow.snapshot().term
+        mqtt = flow.service.mqtt
+
+        def frames(ends: Callable[[], bool], at_least_s: float) -> None:
+            end_s = time.monotonic() + at_least_s
+            while time.monotonic() < end_s or not ends():
+                assert time.monotonic() < end_s + 60
+                for at, result in enumerate(flow.stream(images)):
+                    assert (result.code, result.attempts) == ("", 1)
+                    assert np.array_equal(result.output, right[at])
+                time.sleep(0.05)
+
+        frames(lambda: True, 1.0)
+        for each in psutil.Process(first.pid).children(True):
+            each.kill()
+        frames(lambda: mqtt.broker == urls[1] and mqtt.is_up(), 8.0)
+        assert flow.snapshot().term == term
+        broker(0)
+        frames(lambda: mqtt.broker == urls[0], 10.0)
+        seen = flow.snapshot()
+        assert seen.term == term
+        assert {node.name: node.state for node in seen.nodes} == dict.fromkeys(
+            ("cam-1", "cloud-1", "edge-1"), "ready"
+        )
