@@ -247,6 +247,8 @@ class Flow:
 
     def need_no_failure(self) -> None:
         """EdgeflowError where the loop ended by an error of ours."""
+        if self._failure and isinstance(self._failure[0], EdgeflowError):
+            raise self._failure[0]
         if self._failure:
             raise EdgeflowError(f"{self.name} ended: {self._failure[0]!r}") from self._failure[0]
 

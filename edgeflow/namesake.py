@@ -9,8 +9,8 @@
 
 Words alone prove no life: they may be retained, late, or a will. The answer to a question that was
 asked just now does. What decides between two only ever rises while a process lives, so that never
-both stop; each asks again until one is gone. A supervisor that restarts the one that stopped
-changes nothing: it comes later again.
+both stop; each asks again until one is gone. One that drains goes anyway, and pushes nobody out. A
+supervisor that restarts the one that stopped changes nothing: it comes later again.
 
 Invariant: at most one question each ASK_S, whatever is said under our name.
 """
@@ -28,6 +28,8 @@ ASK_S = 1.0
 ANSWER_S = 2.5
 """A starting node gives a namesake so long to answer, from its own answer on, which shows that the
 broker passes them: heartbeats are 1 s apart."""
+LEAVING = ("draining", "offline")
+"""A node that goes anyway is left to finish its frames, and its successor to begin."""
 FIELDS = ("session", "state", "board", "endpoints")
 
 
@@ -71,11 +73,16 @@ class Namesake:
             return []
         self.silent_since_s, self.above = math.inf, 0
         where = f" at {places}" if places else ""
-        who = f"another node of this cluster is called {self.me} ({board or 'unknown board'}{where}"
-        text = f"{who}, session {session}): give one of the two another name with --name"
-        if (theirs != "init", int(session[:20])) > (state != "init", self.session):
+        named = (
+            f"another node of this cluster is called {self.me} ({board or 'unknown board'}{where}"
+        )
+        text = f"{named}, session {session}): give one of the two another name with --name"
+        who = "that one stops"
+        if theirs in LEAVING or state in LEAVING:
+            who = "one of them is leaving already"
+        elif (theirs != "init", int(session[:20])) > (state != "init", self.session):
             return [Tell(f"{text}; this one stops"), Stop(text)]
-        effects: list[Effect] = [] if session == self.told else [Tell(f"{text}; that one stops")]
+        effects: list[Effect] = [] if session == self.told else [Tell(f"{text}; {who}")]
         self.told = session
         return effects
 

@@ -10,7 +10,20 @@ from dataclasses import dataclass, field
 import pytest
 from msgspec.structs import replace
 
-from edgeflow.events import BrokerUp, Calibrated, Effect, Event, Heard, Publish, Stop, Tell, Tick
+from edgeflow.events import (
+    Asked,
+    BrokerUp,
+    Calibrated,
+    Effect,
+    Event,
+    Heard,
+    Publish,
+    Stop,
+    Submitted,
+    Tell,
+    Tick,
+    Wanted,
+)
 from edgeflow.messages import (
     EDGE,
     Caps,
@@ -20,7 +33,9 @@ from edgeflow.messages import (
     Rates,
     Request,
     Response,
+    Spec,
     State,
+    TensorHead,
 )
 from edgeflow.node import NodeCore
 
@@ -147,6 +162,22 @@ def test_one_that_is_started_again_and_again_disturbs_nobody() -> None:
         assert again.ended is not None
     assert first.ended is None
     assert sum("that one stops" in line for line in first.log) == 6
+
+
+def test_a_successor_may_start_while_its_predecessor_drains() -> None:
+    bus = Bus()
+    first = Process(bus, 5)
+    bus.run(3.0)
+    first.hear(Wanted(Spec("job", 1, "0" * 64, "toy", "edge-1", "edge-1")))
+    head = TensorHead("image", "float32", (1,))
+    first.hear(Submitted(1, "job", 1, (head,), 4, 6.0))
+    first.hear(Asked("a newer one comes"))
+    second = Process(bus, 9)
+    bus.run(5.0)
+    assert [first.ended, second.ended] == [None, None]
+    bus.run(6.0)
+    assert [first.ended, second.ended] == [Stop(), None]
+    assert second.core.parts.state == "ready"
 
 
 @pytest.mark.parametrize("state", ["ready", "lost", "offline"])
