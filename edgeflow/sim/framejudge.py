@@ -3,6 +3,7 @@
 D1 one outcome per frame, whatever became of it          D2 by its deadline, on its own node's clock
 D3 a result is the whole model's answer                  D4 everything queued is bounded, everywhere
 D5 nothing starts too late, or after its cancel was heard
+V1 an attempt leaves only along a way whose nodes are here, by links that are up
 D7 at most 3 attempts, retries within the budget         Q1 two deaths are enough
 D6 and D8 are judged over a whole history: `edgeflow.sim.verdict`
 
@@ -27,8 +28,8 @@ PARKED_FRAMES_MAX, PARKED_BYTES_MAX = 256, 256 << 20
 """The promises, in their own words: a core that changes its own numbers has to change them here."""
 EPSILON_S = 0.5
 """An outcome comes by its deadline and this; where its node stood still, this after it woke."""
-WINDOW_MAX = 1024
-"""Frames in flight of one deployment at most, whatever its wish says."""
+WINDOW_FRAMES = 4
+"""Frames in flight of one deployment at most: what its wish says, which is the default here."""
 
 
 def name_of(frame: Frame) -> FrameKey:
@@ -91,7 +92,7 @@ class FrameJudge:
             self.need(False, "D4", f"{machine.name} queues {stage.queued_bytes} bytes")
         if inflight.parked_bytes > PARKED_BYTES_MAX:
             self.need(False, "D4", f"{machine.name} keeps {inflight.parked_bytes} bytes of input")
-        if len(inflight.frames) > PARKED_FRAMES_MAX + WINDOW_MAX:
+        if len(inflight.frames) > PARKED_FRAMES_MAX + WINDOW_FRAMES * len(inflight.tallies):
             self.need(False, "D4", f"{machine.name} keeps {len(inflight.frames)} frames")
         if len(parts.relay.errands) > ERRANDS_MAX:
             self.need(False, "D4", f"{machine.name} waits for {len(parts.relay.errands)} frames")
@@ -145,9 +146,10 @@ class FrameJudge:
             self.need(inflight.parked_bytes == 0, "D4", f"{machine.name} counts bytes of no frame")
             shadow.spent.clear()
             return
-        kept, spent = 0, {}
+        kept, spent, flying = 0, {}, dict.fromkeys(inflight.tallies, 0)
         for frame in inflight.frames.values():
             kept += frame.size_bytes
+            flying[frame.deployment] += frame.flying
             spent[frame.id] = frame.spent
             if frame.spent >= ATTEMPTS_MAX:
                 self.need(False, "D7", f"{machine.name}: frame {frame.id} is tried too often")
@@ -157,7 +159,9 @@ class FrameJudge:
                 shadow.retries[name] = shadow.retries.get(name, 0) + more
         shadow.spent = spent
         self.need(kept == inflight.parked_bytes, "D4", f"{machine.name} keeps {kept} bytes")
+        most = max(flying.values())
+        self.need(most <= WINDOW_FRAMES, "D4", f"{machine.name}: {most} frames of one job fly")
         for name, retries in shadow.retries.items():
             tally = inflight.tallies[name]
-            most = RETRIES_START + RETRIES_PER_RESULT * tally.results
-            self.need(retries <= most, "D7", f"{machine.name}: {retries} retries of {name}")
+            budget = RETRIES_START + RETRIES_PER_RESULT * tally.results
+            self.need(retries <= budget, "D7", f"{machine.name}: {retries} retries of {name}")
