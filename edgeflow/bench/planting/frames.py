@@ -91,7 +91,7 @@ FRAMES = {
         "len(work.got) < len(segment.inputs)",
         "len({patch.name for patch in work.got}) < len({patch.name for patch in segment.inputs})",
         ("Traceback",),
-        2,
+        43,
     ),
     "tensors are kept after their frame": Mutant(
         "stage:Stage._forget", "self.bundles.drop(bundle)", "[]", ("B1",), 0
