@@ -21,6 +21,7 @@ from edgeflow.messages import (
     Holding,
     Load,
     Notice,
+    Plan,
     PlanId,
     Rates,
     Spec,
@@ -154,6 +155,8 @@ HIGH = PlanId(Claim(8, 9, "edge-9", 1), 3)
 
 
 BOARD = Board("job", Claim(1, 0, "cam-1", 1), 1, None, None, retired=HIGH)
+NEW = Plan(HIGH, "job", "0" * 64, "cam-1", {}, ("a",), 1.0, 1.0, "x", "y", "0" * 64)
+ROLLED_BACK = Board("job", Claim(1, 0, "cam-1", 1), 1, None, NEW)
 HELD = Held("job", "edge-2", 1, (Holding(HIGH, "0" * 64, "ready", 0, 0),))
 
 
@@ -162,6 +165,8 @@ HELD = Held("job", "edge-2", 1, (Holding(HIGH, "0" * 64, "ready", 0, 0),))
     [
         (BOARD, True),
         (BOARD, False),
+        (ROLLED_BACK, True),
+        (replace(ROLLED_BACK, committed=None, preparing=NEW), False),
         (HELD, True),
         (HELD, False),
         (replace(load("edge-2", 1), fences={"job": HIGH}), False),

@@ -29,6 +29,7 @@ from edgeflow.messages import (
     Caps,
     ControlMessage,
     Endpoint,
+    Held,
     Load,
     Rates,
     Request,
@@ -202,6 +203,23 @@ def test_a_starting_node_whose_clock_went_back_starts_again_above_its_former_ses
     node.hear(Heard(word, True))
     bus.run(5.0)
     assert node.ended == Stop(above=9)
+
+
+def test_a_node_that_starts_asks_and_contradicts_nobody() -> None:
+    bus = Bus()
+    node = Process(bus, 5)
+    bus.run(0.5)
+    assert node.core.parts.state == "init"
+    (asked,) = node.hear(Heard(State("edge-1", 3, 1, "ready"), False))
+    assert isinstance(asked, Publish)
+    assert isinstance(asked.message, Request)
+    assert node.hear(Heard(caps(3), False)) == []
+    said = node.hear(Heard(Held("job", "edge-1", 3, ()), False)) + node.hear(Tick())
+    assert not [e for e in said if isinstance(e, Publish) and isinstance(e.message, Held)]
+    bus.run(2.0)
+    assert node.core.parts.state == "ready"
+    said = node.hear(Heard(Held("job", "edge-1", 3, ()), False)) + node.hear(Tick())
+    assert [e for e in said if isinstance(e, Publish) and isinstance(e.message, Held)]
 
 
 def test_a_node_that_is_at_work_does_not_start_again_because_of_a_number() -> None:

@@ -40,9 +40,9 @@ class Pair:
         wait(lambda: answers("127.0.0.1", port))
         return process
 
-    def node(self, name: str, return_s: float = LOOK_S) -> tuple[Mqtt, list[Any]]:
+    def node(self, name: str, return_s: float = LOOK_S, *urls: str) -> tuple[Mqtt, list[Any]]:
         events: list[Any] = []
-        config = NodeConfig(name=name, brokers=self.urls, broker_return_s=return_s)
+        config = NodeConfig(name=name, brokers=urls or self.urls, broker_return_s=return_s)
         self.nodes.append((Mqtt(config, 7, events.append), events))
         self.nodes[-1][0].start()
         self.nodes[-1][0].wait_up(PATIENCE_S)
@@ -87,6 +87,7 @@ def test_nodes_return_to_the_broker_they_prefer_together_and_without_a_gap(pair:
     (a, at_a), (b, at_b) = pair.node("a"), pair.node("b", return_s=600.0)
     watch, at_watch = pair.node("watch", return_s=600.0)
     assert a.broker == b.broker == watch.broker == pair.urls[1]
+    _, at_stay = pair.node("stay", 600.0, pair.urls[1])
     pair.start(0)
     seq, end_s = 0, time.monotonic() + PATIENCE_S
     while not a.broker == b.broker == watch.broker == pair.urls[0]:
@@ -97,6 +98,7 @@ def test_nodes_return_to_the_broker_they_prefer_together_and_without_a_gap(pair:
     for events in (at_a, at_b, at_watch):
         assert [type(event) for event in changes(events)] == [BrokerUp, BrokerUp]
         assert not words(events, State), "a will fired"
+    assert not words(at_stay, State), "a will fired at the broker that was left"
     assert [each.broker for each in words(at_b, Returning)] == [pair.urls[0]]
     wait(lambda: a.publish(load(10_000)) and words(at_b, Load)[-1].seq == 10_000)
     own = [each.seq for each in words(at_a, Load)]
