@@ -142,7 +142,7 @@ def _fresh(path: Path) -> BinaryIO:
     """The file, empty; what was there before is FILE.1 now."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
+        if path.is_file():
             path.replace(path.with_name(f"{path.name}.1"))
         return path.open("wb")
     except OSError as error:
