@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 from edgeflow.messages import Board, Claim, Held, Spec, Status
 
-
 VIEWS_MAX = 512
 """Deployments that are kept. Beyond it those go first that somebody spoke of and nobody wants."""
 HELDS_MAX = 512
