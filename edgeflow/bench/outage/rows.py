@@ -71,7 +71,7 @@ ROWS = (
         "worker-killed",
         "kill -9 of the process that computes, at the busiest node",
         ((0.0, "kill-worker {worker}"),),
-        every_s=5.0,
+        every_s=8.0,
     ),
     Row(
         "node-killed",
