@@ -28,6 +28,7 @@ from edgeflow.messages import DEVICE, Name
 from edgeflow.scene import GIGA, Cited, Pair, Scene, Way, Wire
 
 BASIS = "on paper: profiles, not measurements"
+MEMORY_GB_MAX = 1e6
 RATE_KEYS = ("mbps", "up_mbps", "down_mbps", "delay_ms")
 
 End = str | tuple[str, ...]
@@ -239,6 +240,8 @@ def _node_problems(node: NodeSpec, boards: dict[str, Board]) -> Iterator[str]:
     rates = msgspec.structs.asdict(node.rates) if node.rates else {}
     given |= {f"rates.{key}": value for key, value in rates.items() if value is not None}
     yield from _number_problems(given)
+    if node.memory_gb > MEMORY_GB_MAX:
+        yield f"memory_gb: {node.memory_gb:g} is more than {MEMORY_GB_MAX:g}; 0 is no limit"
 
 
 def _end_problems(found: ClusterFile, at: int) -> Iterator[str]:

@@ -112,6 +112,7 @@ def test_it_is_told_as_paper(folder: Path) -> None:
         ("nodes.cam-1.ratio", 0, "nodes.cam-1: ratio: 0 is no number above 0"),
         ("nodes.cam-1.ratio", math.nan, "ratio: nan is no number"),
         ("nodes.cam-1.memory_gb", -1, "memory_gb: -1 is no number of 0 or more"),
+        ("nodes.cam-1.memory_gb", 1e300, "memory_gb: 1e+300 is more than 1e+06; 0 is no limit"),
         ("nodes.cam-1.rates", RATES, 'give either board = "NAME", or a table rates'),
         ("nodes.edge-1.rates", None, "rates"),
         ("nodes.edge-1.rates", {**RATES, "conv_gflops": 0}, "rates.conv_gflops: 0 is no number"),

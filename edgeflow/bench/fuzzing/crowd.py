@@ -94,6 +94,8 @@ class Crowd:
         examples = {
             topic: payload for topic, payload in self.mail.heard.items() if self._is_sound(topic)
         }
+        # What the crowd itself says comes back: it is not to count as this process's growth.
+        self.mail.only = frozenset(examples)
         real = frozenset({*NODES, DEPLOYMENT})
         words = Words(self.chance, examples, real, plan)
         forger = Forger(self.chance, plan, self.me)

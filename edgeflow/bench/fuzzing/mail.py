@@ -28,6 +28,8 @@ class Mail:
     def __init__(self, port: int, name: str, prefix: str) -> None:
         self._port, self._name, self._prefix = port, name, prefix
         self.heard: OrderedDict[str, bytes] = OrderedDict()
+        self.only: frozenset[str] | None = None
+        """Topics that are kept; None: all."""
         self.reconnects = -1
         self._socket: socket.socket | None = None
         self._received = bytearray()
@@ -117,6 +119,8 @@ class Mail:
     def _take(self, body: bytes) -> None:
         end = 2 + int.from_bytes(body[:2], "big")
         topic = body[2:end].decode(errors="replace")
+        if self.only is not None and topic not in self.only:
+            return
         self.heard[topic] = body[end:]
         self.heard.move_to_end(topic)
         while len(self.heard) > TOPICS_MAX:

@@ -23,7 +23,7 @@ CONTROL = {
         "RECONNECT_GRACE_S if reconnect else START_S",
         "0.0",
         ("E",),
-        0,
+        1,
         ("broker-loss",),
     ),
     "a duplicate heartbeat is a sign of life": Mutant(
@@ -34,7 +34,7 @@ CONTROL = {
         "peer is None or message.connection < peer.connection",
         "peer is None",
         ("E3",),
-        4,
+        1,
     ),
     "a leader numbers all its plans alike": Mutant(
         "replan:Replan._sealed", "self.seq += 1", "self.seq = 1", ("F", "E", "D"), 1

@@ -47,7 +47,7 @@ FRAMES = {
         "len(frame.deaths) >= DEATHS_MAX",
         "len(frame.deaths) > DEATHS_MAX",
         ("Q1",),
-        1,
+        4,
     ),
     "a fallback is taken although its node is lost too": Mutant(
         "upkeep:Upkeep._usable",
@@ -60,7 +60,7 @@ FRAMES = {
         "upkeep:Upkeep._usable", "way.peers <= linked", "True", ("V1",), 1
     ),
     "a frame runs under another variant than it names": Mutant(
-        "holding:Holdings.ready", "held.way(variant)", "held.way(0)", ("R1", "F4"), 0
+        "holding:Holdings.ready", "held.way(variant)", "held.way(0)", ("R1", "F4"), 2
     ),
     "a cancel that comes first is forgotten": Mutant(
         "cancelled:Cancelled.covers",
@@ -74,17 +74,17 @@ FRAMES = {
         "return self._drop_all(lambda work: work.is_of(frame, attempt))",
         "return []",
         ("D5",),
-        5,
+        10,
     ),
     "what waited too long is run all the same": Mutant(
-        "stage:Stage.next", "if now_s >= work.expires_s:", "if False:", ("D5",), 13
+        "stage:Stage.next", "if now_s >= work.expires_s:", "if False:", ("D5",), 5
     ),
     "budgets of frames are not looked at": Mutant(
         "stage:Stage.on_frame",
         "min(frame.budget_s, BUDGET_S_MAX)",
         "BUDGET_S_MAX",
         ("D5", "B1"),
-        32,
+        5,
     ),
     "a tile runs before its halo is there": Mutant(
         "stage:Stage.on_frame",
