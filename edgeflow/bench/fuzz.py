@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import signal
 import sys
@@ -117,6 +118,10 @@ def _throw(fleet: Nodes, crowd: Crowd, messages: int, report: Report) -> None:
     crowd.join()
     _quiet(crowd)
     warm = int(messages * WARM_SHARE)
+    crowd.read(warm)
+    reading = own_bytes()
+    crowd.read(messages - warm)
+    report.growth_bytes["this process, reading files"] = own_bytes() - reading
     crowd.run(warm)
     _quiet(crowd)
     before, counted = sizes(fleet), counters(fleet)
@@ -126,7 +131,7 @@ def _throw(fleet: Nodes, crowd: Crowd, messages: int, report: Report) -> None:
     _quiet(crowd)
     after, now = sizes(fleet), counters(fleet)
     report.sent = dict(crowd.sent)
-    report.growth_bytes = {name: after[name] - before[name] for name in after if name in before}
+    report.growth_bytes |= {name: after[name] - before[name] for name in after if name in before}
     report.refused = {
         name: {why: count - counted[name].get(why, 0) for why, count in each.items() if count}
         for name, each in now.items()
@@ -161,14 +166,17 @@ def _end(fleet: Nodes, report: Report) -> None:
 
 
 def sizes(fleet: Nodes) -> dict[str, int]:
-    """Resident bytes of each process with its children, and of this one."""
-    found = {
+    """Resident bytes of each process with its children."""
+    return {
         name: sum(map(resident_bytes, family(process.pid)))
         for name, process in fleet.processes.items()
         if process.poll() is None
     }
-    me = resident_bytes(int(Path("/proc/self").resolve().name))
-    return {**found, "this process, reading files": me}
+
+
+def own_bytes() -> int:
+    """Resident bytes of this process."""
+    return resident_bytes(os.getpid())
 
 
 def family(pid: int) -> list[int]:

@@ -585,8 +585,7 @@ def test_a_dead_or_frozen_peer_is_down_soon(
     idle([me], 1.2 * HEARTBEAT_MS[0] / 1000)
     os.kill(process.pid, how)
     started_s = time.monotonic()
-    seen = drive([me], count(LinkDown))
-    assert of(seen, LinkDown) == [LinkDown("peer", 1)]
+    assert of(drive([me], count(LinkDown)), LinkDown) == [LinkDown("peer", 1)]
     assert time.monotonic() - started_s < within_s
 
 

@@ -42,8 +42,10 @@ from edgeflow.messages import (
 
 NAME, SOURCE = "mallory", "source"
 NODES = (SOURCE, *WORKERS)
-SHARES = {"links": 0.45, "strangers": 0.01, "mqtt": 0.32, "models": 0.11, "settings": 0.11}
+SHARES = {"links": 0.45, "strangers": 0.01, "mqtt": 0.32}
 """Of all messages."""
+FILES = {"models": 0.11, "settings": 0.11}
+"""The rest, read before the fleet is talked to."""
 BEAT_S, RENEW_S = 1.0, 2.0
 READY_S = 90.0
 BATCH = 20
@@ -87,8 +89,17 @@ class Crowd:
                 up = ", ".join(way.node for way in self.ways if way.is_up) or "nobody"
                 raise DeployError(f"the fleet did not get ready: links to {up}; see its logs")
 
+    def read(self, messages: int) -> None:
+        """The files among so many messages, by their readers."""
+        for kind, share in FILES.items():
+            of_kind = Models if kind == "models" else Settings
+            reader: Models | Settings = of_kind(self.chance, self.folder)
+            for _ in range(round(messages * share)):
+                reader.next(self.files[kind])
+                self.sent[kind] += 1
+
     def run(self, messages: int) -> None:
-        """So many, in a random mixture."""
+        """All others of so many, in a random mixture."""
         plan = self.plan
         assert plan is not None
         examples = {
@@ -100,37 +111,26 @@ class Crowd:
         words = Words(self.chance, examples, real, plan)
         forger = Forger(self.chance, plan, self.me)
         strangers = Strangers(self.context, self.chance, NAME)
-        readers = (Models(self.chance, self.folder), Settings(self.chance, self.folder))
+        messages -= sum(round(messages * share) for share in FILES.values())
         kinds, weights = list(SHARES), list(SHARES.values())
         for at, kind in enumerate(self.chance.choices(kinds, weights, k=messages)):
             if at % BATCH == 0:
                 self.tend()
                 words.plan = forger.plan = self.plan or plan
                 forger.frame = self._frame
-            self._one(kind, words, forger, strangers, readers)
+            self._one(kind, words, forger, strangers)
             self.sent[kind] += 1
         strangers.close()
 
-    def _one(
-        self,
-        kind: str,
-        words: Words,
-        forger: Forger,
-        strangers: Strangers,
-        readers: tuple[Models, Settings],
-    ) -> None:
+    def _one(self, kind: str, words: Words, forger: Forger, strangers: Strangers) -> None:
         if kind == "links":
             lane, parts = forger.next()
             self.chance.choice(self.ways).send(lane, parts)
         elif kind == "strangers":
             strangers.knock(self.chance.choice(self.ways), forger.next()[1])
-        elif kind == "mqtt":
+        else:
             said = words.next()
             self.mail.publish(said.topic, said.payload, retain=said.retain)
-        elif kind == "models":
-            readers[0].next(self.files[kind])
-        else:
-            readers[1].next(self.files[kind])
 
     def tend(self) -> None:
         """Stay a member: heartbeats, Hellos, reading what came."""
