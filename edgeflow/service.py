@@ -22,7 +22,7 @@ from edgeflow.errors import UsageError
 from edgeflow.events import BrokerDown, BrokerUp, Cleared, Event, Heard
 from edgeflow.executors import chosen, engines, version_of
 from edgeflow.graph import Graph
-from edgeflow.io.computechild import Child
+from edgeflow.io.compute.child import Child
 from edgeflow.io.engine import Engine
 from edgeflow.io.eventlog import EventLog
 from edgeflow.io.inbox import Inbox

@@ -93,7 +93,7 @@ def program(tier: str) -> None:
 def _run(config: Path | None, overrides: dict[str, Any]) -> None:
     settled = settings.load(config, overrides)
     # Late: a command that starts no node has no use for engines and sockets.
-    from edgeflow.io.computechild import Child
+    from edgeflow.io.compute.child import Child
 
     # Later still: the worker starts while the node loads all that it is made of.
     child = Child.ahead(settled)

@@ -31,10 +31,10 @@ from edgeflow.events import (
 )
 from edgeflow.executors import ENGINES, on_device
 from edgeflow.graph import Graph
-from edgeflow.io.computechild import Child
-from edgeflow.io.computeprocess import ComputeProcess
-from edgeflow.io.computethread import ComputeThread
-from edgeflow.io.computewire import Build, Place, Start
+from edgeflow.io.compute.child import Child
+from edgeflow.io.compute.process import ComputeProcess
+from edgeflow.io.compute.thread import ComputeThread
+from edgeflow.io.compute.wire import Build, Place, Start
 from edgeflow.io.store import Store
 from edgeflow.io.worker import Worker
 from edgeflow.manifest import decode

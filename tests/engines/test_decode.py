@@ -38,8 +38,8 @@ from edgeflow.events import (
 from edgeflow.executors.eager import EagerModule
 from edgeflow.exporter import export
 from edgeflow.graph import OPEN_MAX, Graph
-from edgeflow.io import computethread
-from edgeflow.io.computethread import ComputeThread
+from edgeflow.io.compute import thread
+from edgeflow.io.compute.thread import ComputeThread
 from edgeflow.io.engine import Engine
 from edgeflow.io.store import Store
 from edgeflow.messages import DEVICE
@@ -311,7 +311,7 @@ def bench(net: Graph, tmp_path: Path) -> Bench:
 def test_a_segment_that_decodes_is_warmed_up_and_never_counts_as_short(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(computethread, "SHORT_S", 100.0)
+    monkeypatch.setattr(thread, "SHORT_S", 100.0)
     key = bench.build("decode")
     assert isinstance(bench.engine.compute, ComputeThread)
     assert key not in bench.engine.compute.short

@@ -31,8 +31,8 @@ from edgeflow.executors.torch import TorchSegment
 from edgeflow.exporter import export
 from edgeflow.graph import Array, Graph
 from edgeflow.io import settings, trial
-from edgeflow.io.compute import Run
-from edgeflow.io.computethread import ComputeThread
+from edgeflow.io.compute.segments import Run
+from edgeflow.io.compute.thread import ComputeThread
 from edgeflow.io.engine import Engine
 from edgeflow.io.store import Store
 from edgeflow.io.trial import KEPT, Memory, choose

@@ -26,7 +26,7 @@ from edgeflow.events import (
     SegmentKey,
 )
 from edgeflow.graph import Array, Attribute, Contract, Graph, Op, Weight
-from edgeflow.io.computeprocess import ComputeProcess
+from edgeflow.io.compute.process import ComputeProcess
 from edgeflow.io.engine import Engine
 from edgeflow.io.store import Store
 from edgeflow.messages import DEVICE, Rect

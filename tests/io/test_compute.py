@@ -27,7 +27,8 @@ from edgeflow.events import (
 )
 from edgeflow.executors import build
 from edgeflow.graph import Array
-from edgeflow.io import computeprocess, computestate, settings, tray
+from edgeflow.io import settings
+from edgeflow.io.compute import process, state, tray
 from edgeflow.messages import Rect
 from edgeflow.parcel import Placed, parcel
 from edgeflow.service import Service
@@ -47,14 +48,14 @@ def whole(seed: int, engine: str = "onnx") -> Array:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job of more than half a second is taken for frozen."""
-    monkeypatch.setattr(computestate, "JOB_S_MIN", 0.5)
-    monkeypatch.setattr(computeprocess, "LOOK_S", 0.05)
+    monkeypatch.setattr(state, "JOB_S_MIN", 0.5)
+    monkeypatch.setattr(process, "LOOK_S", 0.05)
 
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many died, the next worker starts at once."""
-    monkeypatch.setattr(computestate, "DEATHS_FREE", 10_000)
+    monkeypatch.setattr(state, "DEATHS_FREE", 10_000)
 
 
 # --- what it answers ------------------------------------------------------------------------------
@@ -253,7 +254,7 @@ def test_two_hundred_deaths_leave_nothing_behind(tmp_path: Path) -> None:
 def test_many_deaths_are_followed_by_a_pause_that_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(computestate, "DEATHS_FREE", 2)
+    monkeypatch.setattr(state, "DEATHS_FREE", 2)
     with Bench(tmp_path) as bench, caplog.at_level(logging.WARNING):
         bench.build()
         for at in range(3):
@@ -270,7 +271,7 @@ def test_many_deaths_are_followed_by_a_pause_that_is_told(
 
 
 def test_pauses_double_up_to_ten_seconds() -> None:
-    deaths = computestate.Deaths()
+    deaths = state.Deaths()
     assert [deaths.add(0.1 * at) for at in range(12)] == [
         *(5 * [0.0]), 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0
     ]  # fmt: skip

@@ -9,9 +9,9 @@ import sys
 
 from edgeflow.config import NodeConfig
 from edgeflow.executors import engines
-from edgeflow.io.computewire import Channel, FromWorker
+from edgeflow.io.compute.wire import Channel, FromWorker
 
-PROGRAM = "edgeflow.io.computeprogram"
+PROGRAM = "edgeflow.io.compute.program"
 LAST_S = 2.0
 """A process that closed its socket is dying, and gets so long for it: it may write a core dump."""
 

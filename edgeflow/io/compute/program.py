@@ -1,6 +1,6 @@
 """The worker process of one node: computes, and may die of it.
 
-    python -I -m edgeflow.io.computeprogram NODE FD
+    python -I -m edgeflow.io.compute.program NODE FD
 
     main thread    hears, runs segments in the order in which they come, answers
     build thread   calibrates, builds and frees segments
@@ -30,8 +30,9 @@ from edgeflow.executors import has_cuda
 from edgeflow.graph import Graph
 from edgeflow.io.allocator import keep_freed_memory
 from edgeflow.io.calibrate import calibrate
-from edgeflow.io.compute import TEXT_CHARS_MAX, Compute, Run, bytes_at
-from edgeflow.io.computewire import (
+from edgeflow.io.compute.segments import TEXT_CHARS_MAX, Compute, Run, bytes_at
+from edgeflow.io.compute.slabs import Mapped
+from edgeflow.io.compute.wire import (
     Build,
     Calibrate,
     Channel,
@@ -45,7 +46,6 @@ from edgeflow.io.computewire import (
     Started,
     ToWorker,
 )
-from edgeflow.io.slabs import Mapped
 from edgeflow.io.worker import Worker
 from edgeflow.manifest import decode
 from edgeflow.parcel import Placed

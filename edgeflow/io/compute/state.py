@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from edgeflow.events import SegmentKey
 from edgeflow.executors.piece import reads_of
 from edgeflow.graph import Graph
-from edgeflow.io.computewire import Build, Laid
-from edgeflow.io.slabs import Form, lay
+from edgeflow.io.compute.slabs import Form, lay
+from edgeflow.io.compute.wire import Build, Laid
 from edgeflow.messages import Rect
 from edgeflow.parcel import Parcel
 from edgeflow.tiles.rect import columns, rows

@@ -3,8 +3,8 @@
     start ─▶ up ─▶ dead ─▶ pause, where many died ─▶ start        the node goes on all the while
               └─ longer over a job than it may, or silent ─▶ ended ─▶ dead
 
-Any thread gives orders (`edgeflow.io.computeorders`) and sends them by itself; one thread hears the
-worker, ends one that is frozen, and starts the next.
+Any thread gives orders (`orders`) and sends them by itself; one thread hears the worker, ends one
+that is frozen, and starts the next.
 
 Invariant: nothing is waited for while the lock is held.
 """
@@ -24,10 +24,10 @@ from msgspec.structs import replace
 
 from edgeflow.events import Event, SegmentKey
 from edgeflow.graph import Graph
-from edgeflow.io.computechild import Child
-from edgeflow.io.computeorders import Orders, Then
-from edgeflow.io.computestate import Deaths, Job, Keep, Wanted
-from edgeflow.io.computewire import Build, Calibrate, Ran, Start, Started
+from edgeflow.io.compute.child import Child
+from edgeflow.io.compute.orders import Orders, Then
+from edgeflow.io.compute.state import Deaths, Job, Keep, Wanted
+from edgeflow.io.compute.wire import Build, Calibrate, Ran, Start, Started
 from edgeflow.io.inbox import Inbox
 from edgeflow.parcel import Parcel
 

@@ -5,7 +5,7 @@
     node    Start, Calibrate, Build, Drop, RunLaid                ─▶ worker
     worker  Started, Rated, Made, Ran, SegmentUnbuildable, …Failed ─▶ node
 
-Tensors do not pass here: they lie in shared memory (`edgeflow.io.slabs`), and `Laid` says where.
+Tensors do not pass here: they lie in shared memory (`slabs`), and `Laid` says where.
 
 Invariant: data only. Nothing that crosses can run code.
 """

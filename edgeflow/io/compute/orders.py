@@ -25,9 +25,9 @@ from edgeflow.events import (
     SegmentKey,
     SegmentUnbuildable,
 )
-from edgeflow.io.computestate import HOPELESS_DEATHS, JOB_S_MIN, Job, Wanted, culprits
-from edgeflow.io.computewire import Calibrate, Channel, Drop, FromWorker, Made, Ran, Rated
-from edgeflow.io.tray import Tray
+from edgeflow.io.compute.state import HOPELESS_DEATHS, JOB_S_MIN, Job, Wanted, culprits
+from edgeflow.io.compute.tray import Tray
+from edgeflow.io.compute.wire import Calibrate, Channel, Drop, FromWorker, Made, Ran, Rated
 from edgeflow.messages import Rates
 
 log = logging.getLogger("edgeflow")

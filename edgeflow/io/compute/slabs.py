@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeflow.graph import Array
-from edgeflow.io.computewire import Laid
+from edgeflow.io.compute.wire import Laid
 from edgeflow.messages import Rect
 
 ALIGNED_BYTES = 64

@@ -29,7 +29,7 @@ from edgeflow.events import SegmentBuilt, SegmentFailed, SegmentKey
 from edgeflow.executors import on_device, version_of
 from edgeflow.executors.piece import Piece, build_piece, reads_of
 from edgeflow.graph import Array, Graph
-from edgeflow.io.computewire import Build, Place, Start
+from edgeflow.io.compute.wire import Build, Place, Start
 from edgeflow.io.probe import describe
 from edgeflow.io.slowness import Work
 from edgeflow.io.store import mapped

@@ -19,8 +19,8 @@ from edgeflow.events import (
 from edgeflow.executors import has_cuda
 from edgeflow.graph import Graph
 from edgeflow.io.calibrate import calibrate
-from edgeflow.io.compute import Compute
-from edgeflow.io.computewire import Build, Start
+from edgeflow.io.compute.segments import Compute
+from edgeflow.io.compute.wire import Build, Start
 from edgeflow.io.worker import Worker
 from edgeflow.messages import Rates
 from edgeflow.parcel import Parcel
@@ -33,7 +33,7 @@ Keep = Callable[[Parcel], int]
 
 
 class ComputeThread:
-    """As `edgeflow.io.computeprocess.ComputeProcess`, without a process."""
+    """As `edgeflow.io.compute.process.ComputeProcess`, without a process."""
 
     def __init__(self, start: Start, say: Say) -> None:
         auto = start.device == "auto"

@@ -9,9 +9,9 @@ Invariant: the desk and the slab are ours alone from `lay` until `made` or `clea
 from __future__ import annotations
 
 from edgeflow.graph import Array
-from edgeflow.io.computestate import Job, Wanted
-from edgeflow.io.computewire import RunLaid
-from edgeflow.io.slabs import Bytes, Form, Slab, Slabs, lay, view
+from edgeflow.io.compute.slabs import Bytes, Form, Slab, Slabs, lay, view
+from edgeflow.io.compute.state import Job, Wanted
+from edgeflow.io.compute.wire import RunLaid
 from edgeflow.parcel import Parcel, Placed, take
 
 COPIED_BYTES = 256 << 10
