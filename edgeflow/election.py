@@ -164,7 +164,9 @@ class Election:
         return state, (farewell,)
 
     def _may_claim(self, better: int, now_s: float) -> bool:
-        is_deaf = now_s - self.echo_s > DEAF_S
+        # Cut off since its last beat, we would not have heard the next ones either.
+        is_cut_off = self.echo_s <= self.expires_s - LEASE_S + BEAT_S
+        is_deaf = is_cut_off or now_s - self.echo_s > DEAF_S
         due_s = self.expires_s + self.stretch_s + better * STAGGER_S
         return self.can_lead and not is_deaf and now_s >= due_s
 

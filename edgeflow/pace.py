@@ -5,7 +5,8 @@
 
 A flight begins where the attempt leaves the source: what a frame waited before is none of it. The
 gap between two results says what the fleet can do only where it never had to wait for work. Other
-ways have other times: with the first attempt along another one, all is measured anew.
+ways have other times: with the first attempt along another one, all is measured anew; the gap of
+the one before is believed until then, as plans are often renewed in the middle of an overload.
 
 Invariant: nothing is refused before GAPS_KNOWN gaps are known, nor while the window has room.
 """
@@ -65,15 +66,18 @@ class Pace:
     """Since when one has to wait for more than STANDING_S; over at half of that."""
     landed_s: float = -math.inf
     """When the last result came."""
+    before_s: float = 0.0
+    """The gap along the way before this one: it counts until this one's is known."""
     _p99_s: float | None = None
     _gap_s: float | None = None
 
     def take(self, way: Way) -> None:
         """An attempt leaves along this way."""
         if self.way is None or way.route != self.way.route:
+            self.before_s = self.gap_s()
             self.flights_s.clear()
             self.gaps_s.clear()
-            self.landed_s, self.long_since_s = -math.inf, math.inf
+            self.landed_s = -math.inf
             self._p99_s = self._gap_s = None
         self.way = way
 
@@ -131,7 +135,7 @@ class Pace:
         """Seconds a result while there is always work; the longest few gaps do not count. 0 before
         it is known."""
         if len(self.gaps_s) < GAPS_KNOWN:
-            return 0.0
+            return self.before_s
         if self._gap_s is None:
             kept = sorted(self.gaps_s)[: len(self.gaps_s) - len(self.gaps_s) // GAPS_SPARED]
             self._gap_s = sum(kept) / len(kept)

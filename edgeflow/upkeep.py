@@ -121,19 +121,17 @@ class Upkeep:
 
     def _usable(self, held: HeldPlan, now_s: float) -> Way | None:
         """The first variant in which nobody is known to be lost, and every link of the source is
-        open."""
+        open; of doubted ones the one that was so first."""
         parts, sessions = self.parts, held.plan.sessions
         linked = parts.neighbours.linked()
-        return next(
-            (
-                way
-                for way in held.ways
-                if way.peers <= linked
-                and not parts.inflight.is_broken(way.route, now_s)
-                and all(parts.membership.is_here(node, sessions[node], now_s) for node in way.nodes)
-            ),
-            None,
+        found = (
+            way
+            for way in held.ways
+            if way.peers <= linked
+            and not parts.inflight.is_broken(way.route, now_s)
+            and all(parts.membership.is_here(node, sessions[node], now_s) for node in way.nodes)
         )
+        return min(found, key=lambda way: parts.inflight.doubt_s(way.route), default=None)
 
     def _tell_held(self, now_s: float) -> list[Effect]:
         """What this node holds, where it changed or is due; one that starts may be a namesake."""

@@ -58,7 +58,7 @@ def _of(kind: Any) -> st.SearchStrategy[Any]:
     }
     for name in ("conv_flops_per_s", "matmul_flops_per_s", "memory_bytes_per_s"):
         by_name[name] = st.floats(1e-9, 1e300)
-    for name in ("node", "name", "deployment", "source", "origin", "verb", "leader"):
+    for name in ("node", "name", "deployment", "source", "origin", "verb", "leader", "lost"):
         by_name[name] = names
     for name in ("hash", "model", "sha256"):
         by_name[name] = digests

@@ -60,8 +60,17 @@ def test_who_hears_again_listens_for_its_leader_before_it_claims() -> None:
     state = follower().on_leader(beat(HIGH, 1), False, 1.6)[0].on_echo(1.7)
     state = state.on_echo(9.0)
     assert state.tick(0, 0.0, 9.0)[0].mine is None
+    state = state.on_echo(10.0)
     assert state.tick(0, 0.0, 9.0 + LEASE_S - 0.01)[0].mine is None
     assert state.tick(0, 0.0, 9.0 + LEASE_S)[0].mine is not None
+
+
+def test_who_is_cut_off_with_its_leaders_last_beat_deposes_nobody() -> None:
+    """Its lease runs out before it has missed enough of its own heartbeats to know itself deaf."""
+    state = follower().on_echo(8.2).on_leader(beat(HIGH, 1), False, 10.0)[0].on_echo(10.2)
+    assert 10.0 + LEASE_S - 10.2 < DEAF_S
+    assert state.tick(0, 0.0, 10.0 + LEASE_S)[0].mine is None
+    assert state.on_echo(11.2).tick(0, 0.0, 10.0 + LEASE_S)[0].mine is not None
 
 
 def test_an_echo_in_time_renews_no_lease() -> None:

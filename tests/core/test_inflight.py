@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from edgeflow.events import Deliver, Release, SendTensors
-from edgeflow.inflight import BROKEN_S, PARKED_BYTES_MAX, PARKED_FRAMES_MAX
-from edgeflow.messages import Outcome, PlanId, Rect, Result, TensorHead
+from edgeflow.inflight import BROKEN_S, DOUBT_S, PARKED_BYTES_MAX, PARKED_FRAMES_MAX
+from edgeflow.messages import Frame, Outcome, PlanId, Rect, Result, TensorHead
 from edgeflow.openframe import Attempt, OpenFrame, attempt_at
 from edgeflow.outcome import ATTEMPTS_MAX, BACKOFF_S
 from edgeflow.pace import TIMEOUT_S_MIN
@@ -271,3 +271,54 @@ def test_a_result_for_an_unknown_deployment_leaves_no_trace(source: Source) -> N
     message = Result("other", PlanId(CLAIM, 1), 0, "h" * 64, 1, 1, 0.0, HEAD)
     assert source.inflight.on_result(message, 1, source.now_s) == []
     assert source.inflight.tallies == {}
+
+
+def two_ways(source: Source) -> tuple[Frame, Frame]:
+    """Two frames fly along the first way."""
+    source.submit()
+    source.submit()
+    first, second = source.pump()
+    return first, second
+
+
+def test_when_an_attempt_times_out_the_others_leave_that_way_too(source: Source) -> None:
+    first, second = two_ways(source)
+    before = source.plan
+    assert before is not None
+    frame = source.inflight.frames[first.frame]
+    frame.expires_s = source.now_s + 0.5
+    source.wait(0.5)
+    assert source.inflight.doubt_s(before.route) == source.now_s + DOUBT_S
+    source.plan = held(2)
+    again = source.pump()
+    assert [each.frame for each in again] == [first.frame, second.frame]
+    assert {each.plan for each in again} == {source.plan.plan.id}
+    spent = [source.inflight.frames[each.frame].spent for each in again]
+    assert spent == [1, 0]
+
+
+def test_a_frame_moves_away_from_a_doubt_once(source: Source) -> None:
+    _, second = two_ways(source)
+    ways = [source.plan, held(2)]
+    for way, other in (ways, reversed(ways)):
+        assert way is not None
+        source.inflight.doubted[way.route] = source.now_s + DOUBT_S
+        source.plan = other
+        source.pump()
+    assert source.inflight.frames[second.frame].sent == 2
+
+
+def test_a_doubt_passes(source: Source) -> None:
+    source.submit()
+    (sent,) = source.pump()
+    assert source.plan is not None
+    source.fail(sent, "worker-died")
+    assert source.inflight.doubt_s(source.plan.route) > source.now_s
+    source.wait(DOUBT_S)
+    assert source.inflight.doubt_s(source.plan.route) < source.now_s
+
+
+def test_without_a_doubt_frames_stay_on_the_way_that_they_took(source: Source) -> None:
+    two_ways(source)
+    source.plan = held(2)
+    assert source.pump() == []

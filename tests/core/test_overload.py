@@ -162,11 +162,17 @@ def test_while_no_plan_is_usable_frames_wait_however_long(source: Source) -> Non
         assert source.submit() == []
 
 
-def test_what_one_way_taught_says_nothing_about_another(source: Source) -> None:
+def test_the_pace_of_one_way_is_believed_until_another_has_its_own(source: Source) -> None:
     sent = fill(source, 1.0)
     source.plan = held(2)
     source.result(sent[0])
-    source.pump(window=1)
+    (flying,) = source.pump(window=1)
+    assert ["overload"] in [outcomes(source.submit()) for _ in range(20)]
+    for _ in range(GAPS_KNOWN + 1):
+        source.wait(0.01)
+        source.result(flying)
+        (flying,) = source.pump(window=1)
+        source.submit()
     for _ in range(20):
         assert source.submit() == []
 
