@@ -19,10 +19,10 @@ most 3 attempts, retries within the budget (D7); all outputs of a Result are of 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from edgeflow.doubts import TIMEOUT_DOUBT_S, WORKER_DOUBT_S, Doubts
 from edgeflow.events import Bundle, Effect, SendTensors
 from edgeflow.graph import Graph
 from edgeflow.headers import misfit, mismatch
@@ -43,9 +43,6 @@ PARKED_BYTES_MAX = 256 << 20
 BROKEN_S = DEAD_S
 """A plan that lost a node is not tried again before all have had time to know that it is dead; a
 new plan, or the node's link coming back, ends the wait. Lower spends attempts on a dead node."""
-DOUBT_S = 1.5
-"""A way on which an attempt timed out, or a worker died, is left alone so long if there is another.
-Lower is back before the worker is (onnxruntime 1 s, torch 3 s); higher stays on what is slower."""
 
 
 @dataclass(slots=True)
@@ -57,8 +54,7 @@ class Inflight(Outcomes):
     """Deployments with a usable plan and no room in the window, when frames were last sent."""
     broken: dict[Route, float] = field(default_factory=dict)
     """Way -> not before."""
-    doubted: dict[Route, float] = field(default_factory=dict)
-    """Way -> not before, unless there is no other."""
+    doubts: Doubts = field(default_factory=Doubts)
     waking: Waking = field(default_factory=Waking)
 
     def submit(self, frame: OpenFrame, graph: Graph | None) -> list[Effect]:
@@ -114,9 +110,9 @@ class Inflight(Outcomes):
 
     def tick(self, now_s: float) -> list[Effect]:
         """Deadlines and attempt time-outs."""
-        for table in (self.broken, self.doubted):
-            for route in [each for each, until_s in table.items() if now_s >= until_s]:
-                del table[route]
+        self.doubts.tick(now_s)
+        for route in [each for each, until_s in self.broken.items() if now_s >= until_s]:
+            del self.broken[route]
         effects: list[Effect] = []
         if self.waking.looks_first():
             return effects
@@ -125,7 +121,7 @@ class Inflight(Outcomes):
                 text = f"no answer after {frame.sent} attempts"
                 effects += self.end(frame, "deadline", text, now_s)
             elif frame.flying and now_s >= frame.expires_s:
-                self.doubted[frame.last.way.route] = now_s + DOUBT_S
+                self.doubts.add(frame.last.way.route, TIMEOUT_DOUBT_S, now_s)
                 effects += self.retry(frame, "timeout", "an attempt took too long", now_s)
         return effects
 
@@ -179,7 +175,8 @@ class Inflight(Outcomes):
         if frame is None or message.attempt not in frame.attempts:
             return []
         if message.code == "worker-died":
-            self.doubted[frame.attempts[message.attempt].way.route] = now_s + DOUBT_S
+            route = frame.attempts[message.attempt].way.route
+            self.doubts.add(route, WORKER_DOUBT_S, now_s)
             frame.deaths.append(node)
             if len(frame.deaths) >= DEATHS_MAX:
                 return self.poison(frame, message.text, now_s)
@@ -206,10 +203,6 @@ class Inflight(Outcomes):
         """Whether a way lost a node so lately that it is not tried yet."""
         return now_s < self.broken.get(route, 0.0)
 
-    def doubt_s(self, route: Route) -> float:
-        """Until when another way is to be preferred; less than now where none is."""
-        return self.doubted.get(route, -math.inf)
-
     def plans_in_use(self) -> frozenset[str]:
         """Hashes of the plans that open frames fly under."""
         flying = (frame for frame in self.frames.values() if frame.flying)
@@ -220,7 +213,7 @@ class Inflight(Outcomes):
         effects: list[Effect] = []
         for frame in [frame for frame in mine if frame.flying and not frame.has_moved]:
             route = frame.last.way.route
-            if route != way.route and route in self.doubted:
+            if route != way.route and self.doubts.until_s(route, now_s) > now_s:
                 frame.has_moved = True
                 effects += self.park(frame, now_s)
         return effects

@@ -131,7 +131,8 @@ class Upkeep:
             and not parts.inflight.is_broken(way.route, now_s)
             and all(parts.membership.is_here(node, sessions[node], now_s) for node in way.nodes)
         )
-        return min(found, key=lambda way: parts.inflight.doubt_s(way.route), default=None)
+        doubts = parts.inflight.doubts
+        return min(found, key=lambda way: doubts.until_s(way.route, now_s), default=None)
 
     def _tell_held(self, now_s: float) -> list[Effect]:
         """What this node holds, where it changed or is due; one that starts may be a namesake."""

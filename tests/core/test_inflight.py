@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from edgeflow.doubts import DOUBT_S_MAX, TIMEOUT_DOUBT_S, WORKER_DOUBT_S, Doubts
 from edgeflow.events import Deliver, Release, SendTensors
-from edgeflow.inflight import BROKEN_S, DOUBT_S, PARKED_BYTES_MAX, PARKED_FRAMES_MAX
+from edgeflow.inflight import BROKEN_S, PARKED_BYTES_MAX, PARKED_FRAMES_MAX
 from edgeflow.messages import Frame, Outcome, PlanId, Rect, Result, TensorHead
 from edgeflow.openframe import Attempt, OpenFrame, attempt_at
 from edgeflow.outcome import ATTEMPTS_MAX, BACKOFF_S
@@ -288,7 +289,8 @@ def test_when_an_attempt_times_out_the_others_leave_that_way_too(source: Source)
     frame = source.inflight.frames[first.frame]
     frame.expires_s = source.now_s + 0.5
     source.wait(0.5)
-    assert source.inflight.doubt_s(before.route) == source.now_s + DOUBT_S
+    until_s = source.inflight.doubts.until_s(before.route, source.now_s)
+    assert until_s == source.now_s + TIMEOUT_DOUBT_S
     source.plan = held(2)
     again = source.pump()
     assert [each.frame for each in again] == [first.frame, second.frame]
@@ -302,20 +304,38 @@ def test_a_frame_moves_away_from_a_doubt_once(source: Source) -> None:
     ways = [source.plan, held(2)]
     for way, other in (ways, reversed(ways)):
         assert way is not None
-        source.inflight.doubted[way.route] = source.now_s + DOUBT_S
+        source.inflight.doubts.add(way.route, 1.0, source.now_s)
         source.plan = other
         source.pump()
     assert source.inflight.frames[second.frame].sent == 2
 
 
-def test_a_doubt_passes(source: Source) -> None:
+def test_the_death_of_a_worker_is_a_doubt_that_passes(source: Source) -> None:
     source.submit()
     (sent,) = source.pump()
     assert source.plan is not None
+    doubts, route = source.inflight.doubts, source.plan.route
     source.fail(sent, "worker-died")
-    assert source.inflight.doubt_s(source.plan.route) > source.now_s
-    source.wait(DOUBT_S)
-    assert source.inflight.doubt_s(source.plan.route) < source.now_s
+    assert doubts.until_s(route, source.now_s) == source.now_s + WORKER_DOUBT_S
+    source.wait(WORKER_DOUBT_S)
+    assert doubts.until_s(route, source.now_s) < source.now_s
+    source.wait(WORKER_DOUBT_S)
+    assert doubts.known == {}
+
+
+def test_a_doubt_that_comes_again_lasts_twice_as_long() -> None:
+    doubts, route, now_s = Doubts(), held().route, 0.0
+    spans = []
+    for _ in range(6):
+        doubts.add(route, 3.0, now_s)
+        doubts.add(route, 1.5, now_s + 0.1)  # in the same trouble
+        spans.append(doubts.until_s(route, now_s) - now_s)
+        now_s = doubts.until_s(route, now_s) + 1.0
+    wanted = [min(3.0 * 2**at, DOUBT_S_MAX) + 0.1 for at in range(6)]
+    assert spans == pytest.approx(wanted)
+    now_s += 2 * DOUBT_S_MAX
+    doubts.add(route, 3.0, now_s)
+    assert doubts.until_s(route, now_s) == now_s + 3.0
 
 
 def test_without_a_doubt_frames_stay_on_the_way_that_they_took(source: Source) -> None:
