@@ -49,8 +49,8 @@ ROOMS = {
         True,
         "lag foreign namesake membership election"
         " planning estimate neighbours bundles deployments fetch library"
-        " timings heldplan doubts holding headers openframe tally inflight stage boards survey cover"
-        " watch replan lead relay"
+        " timings heldplan doubts holding headers openframe tally inflight stage boards survey"
+        " cover watch replan lead relay"
         " beside whatif tileviews prices cancelled waking pace outcome",
     ),
     "mind": Room(
