@@ -130,7 +130,7 @@ class Replan:
         if plan is not None and not why:
             now = standing(spec, graph, cluster, plan.variants[0])
             watch.prices.note(board, plan, now.seconds, graph, cluster)
-            is_new = board.preparing is not None or now_s - watch.committed_s < DWELL_S
+            is_new = is_switch(board) or now_s - watch.committed_s < DWELL_S
             seen = now_s, now.seconds
             if math.isinf(now.seconds):
                 why = "the running plan lost a link"
@@ -203,3 +203,9 @@ class Replan:
         self.seq += 1
         plan = replace(plan, id=PlanId(claim, self.seq))
         return replace(plan, hash=plan_hash(plan))
+
+
+def is_switch(board: Board) -> bool:
+    """Whether another placement is prepared: what is only better covered makes nobody wait."""
+    new, now = board.preparing, board.committed
+    return new is not None and (now is None or new.variants[0] != now.variants[0])

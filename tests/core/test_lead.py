@@ -580,3 +580,18 @@ def test_without_fallbacks_nothing_is_prepared(leader: Leader) -> None:
     leader.commit()
     leader.run(COVER_S + 3 * REVIEW_S)
     assert leader.board.preparing is None
+
+
+def test_a_cover_that_takes_long_keeps_no_better_plan_waiting(leader: Leader) -> None:
+    leader.view.spec = COVERED
+    plan = leader.commit()
+    leader.run(COVER_S + REVIEW_S)
+    assert leader.preparing.variants[0] == plan.variants[0]
+    leader.say("edge-1", (plan, "ready"), (leader.preparing, "ready"))
+    for at in range(int(DWELL_S + 2 * REVIEW_S)):
+        leader.say("edge-2", (leader.preparing, "preparing"), have_bytes=at)
+        leader.tick(1.0)
+    assert leader.preparing.variants[0] == plan.variants[0]
+    leader.introduce("edge-2", EDGE, 10 * SPEEDS["edge-1"][1])
+    leader.run(2 * REVIEW_S)
+    assert leader.preparing.variants == ("stem..head @edge-2",)
