@@ -120,7 +120,7 @@ def test_other_versions_are_tried_anew(
     runs = slower(monkeypatch, OnnxSegment)
     Bench(net, tmp_path).build()
     tried = len(runs)
-    monkeypatch.setattr("edgeflow.io.compute.version_of", lambda engine: f"{engine} 99")
+    monkeypatch.setattr("edgeflow.io.compute.segments.version_of", lambda engine: f"{engine} 99")
     Bench(net, tmp_path).build()
     assert len(runs) == 2 * tried
 

@@ -20,7 +20,12 @@ FRAMES = {
         5,
     ),
     "attempts go on for ever": Mutant(
-        "outcome:Outcomes.retry", "frame.spent >= ATTEMPTS_MAX", "False", ("D7",), 17
+        "outcome:Outcomes.retry",
+        "frame.spent >= ATTEMPTS_MAX",
+        "False",
+        ("D7",),
+        10,
+        groups=("links",),
     ),
     "deadlines are looked at late": Mutant(
         "inflight:Inflight.tick",
@@ -34,8 +39,8 @@ FRAMES = {
     ),
     "the window has no end": Mutant(
         "inflight:Inflight.pump",
-        "is_full = flying >= window.frames\n    effects",
-        "is_full = False\n    effects",
+        "is_full = flying >= window.frames\n    for",
+        "is_full = False\n    for",
         ("D4",),
         1,
     ),
