@@ -20,7 +20,7 @@ from edgeflow.api import Flow
 from edgeflow.config import NodeConfig
 from edgeflow.graph import Graph
 from edgeflow.io import mqttcheck
-from edgeflow.io.eventlog import view
+from edgeflow.io.eventlog import FLUSH_S, view
 from edgeflow.messages import DEVICE
 from tests.e2e.conftest import Fleet, answers, pictures, placement_over, until
 
@@ -62,6 +62,7 @@ def test_logs_of_nodes_under_frames_replay_the_same_also_of_one_that_was_killed(
         right = answers(graph, images)
         for at, result in enumerate(flow.stream(images[at % 4] for at in range(60))):
             assert np.array_equal(result.output, right[at % 4])
+        time.sleep(10 * FLUSH_S)
         fleet.nodes["edge-1"].kill()
         fleet.nodes["edge-1"].wait(10)
     source, killed = data(cam), data(edge)
