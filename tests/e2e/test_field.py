@@ -194,6 +194,7 @@ def test_a_fleet_that_moves_to_another_broker_and_back_loses_no_frame_and_no_lea
     first, _ = brokers.start(0), brokers.start(1)
     with brokers.join() as flow:
         flow.deploy(path, placement=placement_over(graph, "cam-1", "edge-1", "cloud-1"))
+        until(lambda: flow.snapshot().leader == "edge-1", "a leader that stays", flow)
         term, mqtt = flow.snapshot().term, flow.service.mqtt
         frames(flow, graph, lambda: True, 1.0)
         for each in psutil.Process(first.pid).children(True):

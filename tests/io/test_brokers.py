@@ -101,7 +101,7 @@ def test_nodes_return_to_the_broker_they_prefer_together_and_without_a_gap(pair:
     assert not words(at_stay, State), "a will fired at the broker that was left"
     assert [each.broker for each in words(at_b, Returning)] == [pair.urls[0]]
     wait(lambda: a.publish(load(10_000)) and words(at_b, Load)[-1].seq == 10_000)
-    own = [each.seq for each in words(at_a, Load)]
+    own = [each.seq for each in words(at_a, Load) if each.seq < 10_000]
     missed = set(range(1, seq + 1)) - set(own)
     assert len(own) == len(set(own)), "something came twice"
     assert len(missed) <= 2, f"{missed} of {seq}: what was on its way when it moved"
