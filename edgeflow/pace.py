@@ -67,7 +67,7 @@ class Pace:
     landed_s: float = -math.inf
     """When the last result came."""
     before_s: float = 0.0
-    """The gap along the way before this one: it counts until this one's is known."""
+    """The gap along the way before this one: it counts for the first few results of this one."""
     _p99_s: float | None = None
     _gap_s: float | None = None
 
@@ -135,7 +135,7 @@ class Pace:
         """Seconds a result while there is always work; the longest few gaps do not count. 0 before
         it is known."""
         if len(self.gaps_s) < GAPS_KNOWN:
-            return self.before_s
+            return self.before_s if len(self.flights_s) <= GAPS_KNOWN else 0.0
         if self._gap_s is None:
             kept = sorted(self.gaps_s)[: len(self.gaps_s) - len(self.gaps_s) // GAPS_SPARED]
             self._gap_s = sum(kept) / len(kept)

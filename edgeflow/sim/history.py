@@ -23,7 +23,9 @@ START_S, QUIET_START_S = 4.0, 12.0
 FAULTS_S = 18.0
 TOGETHER_S = 60.0
 """After the end of faults, and of a sulk of the leader (30 s), the fleet is one again."""
-GOODPUT_S = 3.0
+GOODPUT_S, ANSWER_S = 3.0, 1.0
+"""Within TOGETHER_S there is a stretch in which all that is handed in is answered well, and soon:
+what faults left behind, as a standing queue, has to be worked off by then."""
 FRAME_EVERY_S = 0.25
 STRANGER_SHARE = 0.15
 """Of the frames, so many are handed in at a node that is not their source."""
@@ -103,8 +105,13 @@ class History:
     def _work(self) -> None:
         """Goodput is back; then every frame ends, and nothing is left of it."""
         world, clockwork = self.world, self.world.clockwork
-        first = world.tokens + 1
-        clockwork.run(clockwork.now_s + GOODPUT_S)
+        first, last = self._stretch()
+        while (
+            not verdict.is_good(world.judge, first, last)
+            and clockwork.now_s < self.ends_s + TOGETHER_S
+            and any(world.is_wanted(name) for name in world.sources)
+        ):
+            first, last = self._stretch()
         self.is_streaming = False
         for _ in range(int(2 * DEADLINE_S) + 2):
             clockwork.run(clockwork.now_s + 0.5)
@@ -112,7 +119,16 @@ class History:
                 break
         verdict.at_rest(world.judge, world.processes)
         if any(world.is_wanted(name) for name in world.sources):
-            verdict.goodput(world.judge, first)
+            verdict.goodput(world.judge, first, last)
+
+    def _stretch(self) -> tuple[int, int]:
+        """Frames are handed in for a while, and get some time: the first token and the last."""
+        world, clockwork = self.world, self.world.clockwork
+        first = world.tokens + 1
+        clockwork.run(clockwork.now_s + GOODPUT_S)
+        last = world.tokens
+        clockwork.run(clockwork.now_s + ANSWER_S)
+        return first, last
 
     def _is_at_rest(self) -> bool:
         return not any(

@@ -45,9 +45,17 @@ def at_rest(judge: Judge, processes: Iterable[Watched]) -> None:
         judge.need(not parts.stage.queued_bytes, "D4", f"{machine.name} counts bytes of nothing")
 
 
-def goodput(judge: Judge, first_token: int) -> None:
-    """D8: what was handed in since has results, and nothing else."""
-    codes = [code for token, (_, code) in judge.frames.ended.items() if token >= first_token]
+def is_good(judge: Judge, first: int, last: int) -> bool:
+    """Whether each frame from one token to another has its result."""
+    ended = judge.frames.ended
+    codes = [ended[token][1] for token in range(first, last + 1) if token in ended]
+    return bool(codes) and not any(codes) and len(codes) == last - first + 1
+
+
+def goodput(judge: Judge, first: int, last: int) -> None:
+    """D8: what was handed in between these tokens has results, and nothing else."""
+    ended = judge.frames.ended
+    codes = [ended[token][1] for token in range(first, last + 1) if token in ended]
     bad = sorted({code for code in codes if code})
     judge.need(bool(codes) and not bad, "D8", f"in the end {len(codes)} outcomes, with {bad}")
 
