@@ -40,7 +40,7 @@ CONTROL = {
         "replan:Replan._sealed", "self.seq += 1", "self.seq = 1", ("F", "E", "D"), 1
     ),
     "plans below the fence are applied": Mutant(
-        "holding:Holdings._apply", "not plan.id > fence", "False", ("F1",), 10
+        "holding:Holdings._apply", "not plan.id > fence", "False", ("F1",), 23
     ),
     "frames are computed only once COMMIT was heard": Mutant(
         "holding:Holdings.ready",
