@@ -25,6 +25,7 @@ def test_what_if_is_asked_of_the_cluster_as_it_is(fleet: Fleet, small: tuple[Pat
     fleet.start("edge", "edge-1")
     fleet.start("cloud", "cloud-1")
     with fleet.join() as flow:
+        until(lambda: flow.snapshot().leader == "edge-1", "an edge node to lead", flow)
         until(lambda: all(link.mbps for link in flow.snapshot().links), "links to be measured")
         time.sleep(1.5)
         as_is = plan(fleet, str(path), "--source", "cam-1")
