@@ -86,7 +86,7 @@ def _without(
     shunned: Collection[str],
     free_bytes: Mapping[str, int],
 ) -> Proposal:
-    """The best untiled plan without that node; by the default algorithm where the wished one has
+    """The best untiled plan without that node; by the default policy where the wished one has
     none. EdgeflowError says what is in the way."""
     spec = replace(spec, tiles=False, latency_s_max=0.0)
     weights_bytes = WEIGHTS_FACTOR * sum(weight.nbytes for weight in graph.weights.values())
@@ -98,9 +98,9 @@ def _without(
     try:
         return ask(spec, graph, cluster, [*shunned, lost], memory)
     except EdgeflowError:
-        if spec.algorithm == "mincut":
+        if spec.policy == "mincut":
             raise
-        return ask(replace(spec, algorithm="mincut"), graph, cluster, [*shunned, lost], memory)
+        return ask(replace(spec, policy="mincut"), graph, cluster, [*shunned, lost], memory)
 
 
 def _needs(graph: Graph, layout: Layout) -> Iterator[tuple[str, int]]:

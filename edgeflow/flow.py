@@ -73,7 +73,7 @@ class Flow:
         *,
         name: str | None = None,
         source: str | None = None,
-        algorithm: str = "mincut",
+        policy: str = "mincut",
         placement: str = "",
         window_frames: int = 4,
         window_bytes: int = 64 << 20,
@@ -83,11 +83,14 @@ class Flow:
         private: str = "",
         tiles: bool = True,
         fallbacks: bool = True,
+        rate_fps: float = 0.0,
         wait_s: float | None = 180.0,
     ) -> str:
         """Have a model run by the cluster; returns the deployment's name once it is ready.
 
-        `source`: where frames enter (None: here). `placement`: by hand. `wait_s` None: at once.
+        `source`: where frames enter (None: here). `policy`: how the plan is made and follows what
+        changes, see `edgeflow.policy`. `placement`: by hand. `rate_fps`: frames a second that it
+        has to keep up with. `wait_s` None: at once.
         `tiles`: layers may be tiled over several nodes of a tier. `fallbacks`: what stands in for a
         lost node is prepared beforehand, which takes memory on the others.
         For `objective` … `private` see `planning.goal`. DeployError says what is in the way.
@@ -100,7 +103,8 @@ class Flow:
             model_name=graph.name,
             source=source or self.name,
             origin=self.name,
-            algorithm=algorithm,
+            policy=policy,
+            rate_fps=rate_fps,
             placement=placement,
             window_frames=window_frames,
             window_bytes=window_bytes,

@@ -2,8 +2,8 @@
 
 Two wires carry them:
 
-    MQTT (JSON)      State Caps Load Leader Spec Board Held Status Metrics Notice Request Response
-                     Availability LayerTimes Returning
+    MQTT (JSON)      State Caps Load Leader Spec Board Held Status Metrics History Notice Request
+                     Response Availability LayerTimes Returning
     ZeroMQ (msgpack) signals: Hello Welcome Receipt Refusal Failure Cancel Withdraw BlobRequest
                      BlobMissing
                      with bytes behind them: Frame Result Submit Outcome BlobChunk ProbeData
@@ -192,6 +192,10 @@ class LinkReport(Struct, frozen=True):
     """0 where not measured yet."""
     sent_bytes: Count
     samples: Count
+    deviation_s: Seconds = 0.0
+    """Of a message's seconds from what delay and rate say."""
+    loss: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """Share of lately receipted messages whose receipt never came."""
 
 
 class SegmentTime(Struct, frozen=True):
@@ -235,6 +239,14 @@ class Load(Struct, frozen=True, tag="load"):
     """Of plans that frames ran under."""
     memory_free_bytes: Count = 0
     """Of the whole machine; 0: unknown."""
+    compute_deviation: dict[Digest, Amount] = {}
+    """For each model: how far a sample is from `compute_ratio`, as a share of it."""
+    busy: dict[Name, Amount] = {}
+    """For each deployment: share of the last seconds that its segments ran here."""
+    wait_s: Seconds = 0.0
+    """What a frame waited in this node's queue lately, before it was computed."""
+    slower_soon: Annotated[float, Meta(ge=1, le=100)] = 1.0
+    """Forecast out of heat: seconds of compute in a minute over those of now."""
     v: int = PROTOCOL
 
 
@@ -286,7 +298,8 @@ class Spec(Struct, frozen=True, tag="spec"):
     source: Name
     origin: Name
     """The node that brought the model in: it holds the manifest and all weights."""
-    algorithm: str = "mincut"
+    policy: str = "mincut"
+    """How the plan is made and follows what changes, see `edgeflow.policy`."""
     placement: str = ""
     """A placement line fixes the plan by hand; empty: the algorithm chooses."""
     window_frames: Annotated[int, Meta(ge=1, le=1024)] = 4
@@ -303,6 +316,8 @@ class Spec(Struct, frozen=True, tag="spec"):
     """May layers be tiled over several nodes of a tier?"""
     fallbacks: bool = True
     """Are variants prepared for the loss of each node? They take memory on the others."""
+    rate_fps: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+    """Frames a second that it has to keep up with; 0: not said, then the measured rate counts."""
     removed: bool = False
     """A tombstone: an older spec heard later must not bring the deployment back."""
     v: int = PROTOCOL
@@ -418,6 +433,18 @@ class Status(Struct, frozen=True, tag="status"):
     v: int = PROTOCOL
 
 
+class Lately(Struct, frozen=True):
+    """What frames under one plan took, as their source measured it."""
+
+    plan: str
+    """Its id in words."""
+    variant: Count
+    frames: Count
+    """Answered under it so far."""
+    flights_s: tuple[Seconds, ...]
+    """Of the last few, from sent to all outputs back, the newest last."""
+
+
 class Metrics(Struct, frozen=True, tag="metrics"):
     """What the source measured since its last message."""
 
@@ -433,6 +460,46 @@ class Metrics(Struct, frozen=True, tag="metrics"):
     fps: float
     latency_p50_s: float
     latency_p99_s: float
+    lately: tuple[Lately, ...] = ()
+    """Of the plans in use, the newest last."""
+    v: int = PROTOCOL
+
+
+class PlanChange(Struct, frozen=True):
+    """One change of a deployment's plan: why, what it cost, what came of it."""
+
+    unix_s: float
+    """When it was decided, by the leader's clock."""
+    plan: str
+    """Id in words of the plan that it made."""
+    kind: str
+    """first broken wished better explored"""
+    why: Sentence
+    before: Sentence
+    """Placement line; empty where there was none."""
+    after: Sentence
+    predicted_before_s: Seconds = 0.0
+    """What the old plan should take as things were; 0: not known, or it could not run."""
+    predicted_after_s: Seconds = 0.0
+    measured_before_s: Seconds = 0.0
+    """Median of the last frames under the old plan; 0: none."""
+    measured_after_s: Seconds = 0.0
+    """Median of the first frames under the new plan; 0: none yet."""
+    frames_after: Count = 0
+    switch_s: Seconds = 0.0
+    """From decided to committed; 0: not committed."""
+    fetched_bytes: Count = 0
+    """Weights that nodes had to fetch for it."""
+
+
+class History(Struct, frozen=True, tag="history"):
+    """The last changes of a deployment's plan, the newest last; the leader tells them on."""
+
+    topic: ClassVar[str] = "deployments/{deployment}/history"
+    retain: ClassVar[bool] = True
+    deployment: Name
+    leader: Name
+    changes: tuple[PlanChange, ...]
     v: int = PROTOCOL
 
 
@@ -488,6 +555,7 @@ ControlMessage = (
     | Held
     | Status
     | Metrics
+    | History
     | Notice
     | Request
     | Response

@@ -51,7 +51,7 @@ class DeploymentView(Struct, frozen=True):
     name: str
     model: str
     source: str
-    algorithm: str
+    policy: str
     phase: str
     sentence: str
     placement: str
@@ -184,7 +184,7 @@ def _deployment(view: View, peers: list[Peer]) -> DeploymentView:
         name=view.name,
         model=view.spec.model_name,
         source=view.spec.source,
-        algorithm=view.spec.algorithm,
+        policy=view.spec.policy,
         phase=status.phase if status else "waiting",
         sentence=status.sentence if status else "no leader has answered yet",
         placement=plan.variants[0] if plan else "",

@@ -73,7 +73,7 @@ def ask(
     goal = goal_of(spec)
     if memory_bytes:
         goal = replace(goal, memory_bytes=memory_bytes)
-    return propose(graph, cluster, spec.algorithm, allowed=allowed, goal=goal, tiles=spec.tiles)
+    return propose(graph, cluster, spec.policy, allowed=allowed, goal=goal, tiles=spec.tiles)
 
 
 def is_worth_a_search(

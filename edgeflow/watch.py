@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from edgeflow.boards import Word
 from edgeflow.messages import PlanId, Spec, Status
+from edgeflow.policy import Policy, policy_of
 from edgeflow.prices import Prices
 
 Fleet = frozenset[tuple[str, int]]
@@ -28,8 +29,6 @@ class Watch:
     progress_s: float = 0.0
     committed_s: float = -math.inf
     reviewed_s: float = -math.inf
-    searched: tuple[float, float] = (-math.inf, 0.0)
-    """When a better plan was last looked for, and what the running one took then."""
     published_s: float = -math.inf
     unheld_s: float = math.inf
     """Since when some node does not hold the committed plan."""
@@ -45,6 +44,18 @@ class Watch:
     shunned: dict[str, float] = field(default_factory=dict)
     status: Status | None = None
     prices: Prices = field(default_factory=Prices)
+    policy: Policy | None = None
+    policy_name: str = ""
+
+    def policy_for(self, spec: Spec) -> Policy:
+        """That of the wish, with its notes; a fresh one where another was wished for."""
+        if self.policy is None or self.policy_name != spec.policy:
+            self.policy, self.policy_name = policy_of(spec), spec.policy
+        return self.policy
+
+    def shunned_at(self, now_s: float) -> tuple[str, ...]:
+        """Nodes that failed so lately that they are to compute nothing of it."""
+        return tuple(name for name, until_s in self.shunned.items() if now_s < until_s)
 
     def hold(self, spec: Spec, until_s: float, verdict: Word) -> None:
         """Ask for no plan for a while."""

@@ -116,7 +116,7 @@ def compare(network: str, engine: str, pairs: int, folder: Path) -> Row:
                 if time.monotonic() > until_s:
                     raise edgeflow.errors.DeployError("the node did not get ready")
                 time.sleep(0.05)
-            name = flow.deploy(graph, algorithm="device-only", window_frames=1)
+            name = flow.deploy(graph, policy="device-only", window_frames=1)
             photos = [each.inputs for each in read_all(graph)]
             times = list(in_turns(flow, name, alone, photos, pairs))
     ratios = [ours / theirs for theirs, ours in times]

@@ -40,6 +40,11 @@ that is made before a layer's output, on a tier and those below.
 """
 
 
+POLICY_HELP = (
+    "mincut, hpa, partnner, profile-first or static; or a planner to plan anew with: neurosurgeon,"
+    " dads, edge-only …"
+)
+RATE_HELP = "Frames a second to keep up with; 0: not said."
 FALLBACKS_HELP = "Is what stands in for a lost node prepared beforehand? It takes memory."
 TILES_HELP = "May layers be computed in tiles by several nodes of a tier at once?"
 PRIVATE_HELP = "What stays on a tier or below: the input, or all before LAYER's output."
@@ -53,7 +58,7 @@ class Wish(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Empty: the model's name."""
     source: str = ""
     """Empty: the only device."""
-    algorithm: str = "mincut"
+    policy: str = "mincut"
     placement: str = ""
     window_frames: Annotated[int, Meta(ge=1, le=1024)] = 4
     window_bytes: Annotated[int, Meta(ge=1)] = 64 << 20
@@ -65,6 +70,8 @@ class Wish(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[LAYER@]TIER`."""
     tiles: bool = True
     """May layers be tiled over several nodes of a tier?"""
+    rate_fps: Annotated[float, Meta(ge=0)] = 0.0
+    """Frames a second to keep up with; 0: not said."""
     fallbacks: bool = True
     """Are variants prepared for the loss of each node?"""
 
@@ -74,7 +81,7 @@ class Wish(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 CHOICES = (
-    "algorithm",
+    "policy",
     "placement",
     "window_frames",
     "window_bytes",
@@ -84,6 +91,7 @@ CHOICES = (
     "private",
     "tiles",
     "fallbacks",
+    "rate_fps",
 )
 
 
@@ -98,9 +106,8 @@ def deploy(
     file: Annotated[Path | None, typer.Option("-f", "--file", help="Wishes as TOML.")] = None,
     name: Annotated[str, typer.Option(help="Default: the model's name.")] = "",
     source: Annotated[str, typer.Option(help="The node where frames enter.")] = "",
-    algorithm: Annotated[
-        str, typer.Option(help="mincut, neurosurgeon, dads, dads-heavy, hpa, edge-only …")
-    ] = "mincut",
+    policy: Annotated[str, typer.Option(help=POLICY_HELP)] = "mincut",
+    rate_fps: Annotated[float, typer.Option(min=0.0, help=RATE_HELP)] = 0.0,
     placement: Annotated[str, typer.Option(help="A plan by hand: 'conv1..pool2 @a | fc @b'.")] = "",
     window: Annotated[int, typer.Option(min=1, help="Frames under way at once.")] = 4,
     deadline_s: Annotated[float, typer.Option(help="Default deadline of a frame.")] = 30.0,
@@ -127,7 +134,8 @@ def deploy(
             model=str(options.existing(model, "model file")),
             name=name,
             source=source,
-            algorithm=algorithm,
+            policy=policy,
+            rate_fps=rate_fps,
             placement=placement,
             window_frames=window,
             deadline_s=deadline_s,

@@ -69,7 +69,7 @@ def tell_deployment(console: Console, view: DeploymentView) -> None:
     def say(text: str) -> None:
         console.print(text, markup=False)
 
-    say(f"\n{view.name} ({view.model} from {view.source}, {view.algorithm}): {view.phase}")
+    say(f"\n{view.name} ({view.model} from {view.source}, {view.policy}): {view.phase}")
     say(f"  {with_engines(view.placement, view.engines) or view.sentence}")
     if view.plan:
         line = f"  plan {view.plan}, predicted {view.predicted_ms:.1f} ms"

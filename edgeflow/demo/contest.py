@@ -77,9 +77,9 @@ def compete(
     entries = {name: Entry(name) for name in (*RIVALS, EDGEFLOW)}
     for name in entries:
         # edgeflow last: it plans with what the others' first frames taught it about each node.
-        algorithm = "mincut" if name == EDGEFLOW else name
+        policy = "mincut" if name == EDGEFLOW else name
         say(f"  {name}: prepared and warmed up …")
-        flow.deploy(model, name=name, algorithm=algorithm, window_frames=1, wait_s=90)
+        flow.deploy(model, name=name, policy=policy, window_frames=1, wait_s=90)
         warm_up(flow, name, photographs)
     half = frames // 2
     order = [(name, range(half)) for name in entries]

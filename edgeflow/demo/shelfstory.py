@@ -98,7 +98,7 @@ def _runs(options: ShelfOptions, laps: Laps, model: Path) -> tuple[dict[str, Lap
     runs = {name: Lap(name) for name in (ONE, FOUR, THREE)}
     laps.show.begin("", "One box, the best there is, all of the network on it …")
     laps.flow.deploy(
-        model, name="alone", algorithm="edge-only", tiles=False, window_frames=1, wait_s=DEPLOY_S
+        model, name="alone", policy="edge-only", tiles=False, window_frames=1, wait_s=DEPLOY_S
     )
     laps.settle("alone", 0.0, STEADY_S)
     laps.show.begin(ONE, f"{ONE}: {options.frames} frames, one at a time")

@@ -103,7 +103,7 @@ def compete(flow: Flow, source: str, model: Path, turns: Turns) -> list[Entry]:
             model,
             name=entry.algorithm,
             source=source,
-            algorithm=entry.algorithm,
+            policy=entry.algorithm,
             window_frames=1,
             deadline_s=DEADLINE_S,
             wait_s=DEPLOY_S,

@@ -86,5 +86,5 @@ class Faults:
         for name, source in self.world.sources.items():
             view = self.world.machines[source].core.parts.deployments.views.get(name)
             spec = view.spec if view is not None else None
-            if spec is None or (not spec.removed and spec.algorithm != "mincut"):
+            if spec is None or (not spec.removed and spec.policy != "mincut"):
                 self.world.want(name, source)

@@ -53,8 +53,8 @@ class UserTroubles:
         """The plan has to change."""
         job, source = self._job(fault)
         if self.world.is_wanted(job):
-            algorithm = ALGORITHMS[int(fault.for_s * 997) % len(ALGORITHMS)]
-            self.world.want(job, source, algorithm=algorithm)
+            policy = ALGORITHMS[int(fault.for_s * 997) % len(ALGORITHMS)]
+            self.world.want(job, source, policy=policy)
 
     def _cancel(self, fault: Fault) -> None:
         """Frames that have just been handed in, and some that have been under way for a while."""

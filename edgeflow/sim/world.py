@@ -95,14 +95,14 @@ class World:
         source: str,
         *,
         removed: bool = False,
-        algorithm: str = "mincut",
+        policy: str = "mincut",
         placement: str = "",
     ) -> None:
         """Deploy, change or undeploy."""
         if self.session_of(source) is None:
             return
         self.generation += 1
-        spec = Spec(name, self.generation, MODEL, "toy", source, source, algorithm, placement)
+        spec = Spec(name, self.generation, MODEL, "toy", source, source, policy, placement)
         self.machines[source].hear(Wanted(replace(spec, removed=removed)))
 
     def deploy_all(self) -> None:

@@ -68,8 +68,8 @@ def test_a_shunned_node_stands_in_for_nobody() -> None:
     assert nodes_of(shy) == {"cam-1"}
 
 
-def test_a_wish_that_leaves_nobody_is_answered_by_the_default_algorithm() -> None:
-    only = replace(SPEC, algorithm="edge-only")
+def test_a_wish_that_leaves_nobody_is_answered_by_the_default_policy() -> None:
+    only = replace(SPEC, policy="edge-only")
     (layout,) = covered("stem..head @edge-1", cluster("cam-1", "edge-1"), only).layouts
     assert nodes_of(layout) == {"cam-1"}
 

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from edgeflow.boards import BUILD_S, STUCK_S
+from edgeflow.covering import COVER_S
 from edgeflow.deployments import Deployments, View
 from edgeflow.events import Effect, Publish
 from edgeflow.lead import BOARD_S, FORGET_S, RETRY_S, SHUN_S, Lead
@@ -29,7 +30,8 @@ from edgeflow.messages import (
     Status,
     Tier,
 )
-from edgeflow.replan import COVER_S, DWELL_S, IMPOSSIBLE_S, REVIEW_S, SETTLE_S, UNHELD_S
+from edgeflow.policy.live import DWELL_S
+from edgeflow.replan import IMPOSSIBLE_S, REVIEW_S, SETTLE_S, UNHELD_S
 from edgeflow.sim.toy import MODEL, TOY
 
 MINE = Claim(3, 1, "edge-9", 1)
@@ -288,7 +290,7 @@ def test_a_source_that_cannot_prepare_is_not_asked_again_at_once(leader: Leader)
 
 def test_a_source_that_failed_computes_nothing_but_takes_part() -> None:
     leader = Leader()
-    leader.view.spec = replace(SPEC, algorithm="device-only")
+    leader.view.spec = replace(SPEC, policy="device-only")
     leader.tick()
     assert leader.preparing.variants == ("stem..head @cam-1",)
     leader.say("cam-1", (leader.preparing, "failed"), why="no memory")
@@ -300,7 +302,7 @@ def test_a_source_that_failed_computes_nothing_but_takes_part() -> None:
 
 def test_an_impossible_wish_is_told_and_asks_the_planner_seldom() -> None:
     leader = Leader()
-    leader.view.spec = replace(SPEC, algorithm="cloud-only")
+    leader.view.spec = replace(SPEC, policy="cloud-only")
     leader.tick()
     assert phase(leader)[0] == "impossible"
     before_s = leader.lead.watches["job"].reviewed_s
@@ -313,7 +315,7 @@ def test_an_impossible_wish_is_told_and_asks_the_planner_seldom() -> None:
 
 def test_a_changed_wish_is_planned_at_once_also_while_nothing_was_possible() -> None:
     leader = Leader()
-    leader.view.spec = replace(SPEC, algorithm="cloud-only")
+    leader.view.spec = replace(SPEC, policy="cloud-only")
     leader.tick()
     leader.view.spec = replace(SPEC, generation=2)
     leader.tick(0.1)

@@ -75,7 +75,7 @@ def check_errors_name_the_cure(flow: Flow, name: str) -> None:
     with pytest.raises(FrameError, match="edgeflow status"):
         flow.infer(np.zeros(1, np.uint8), deployment="nothing")
     with pytest.raises(DeployError, match="mincut"):
-        flow.deploy(flow_model(flow), name="other", algorithm="guess", wait_s=20)
+        flow.deploy(flow_model(flow), name="other", policy="guess", wait_s=20)
 
 
 def flow_model(flow: Flow) -> Graph:
@@ -112,7 +112,7 @@ def test_a_killed_leader_that_carries_tensors_costs_no_frame(fleet: Fleet, small
         leader = flow.snapshot().leader
         assert leader.startswith("edge-")
         flow.deploy(path, placement=placement_over(graph, "cam-1", leader), name="job")
-        flow.deploy(path, algorithm="edge-only", name="job")
+        flow.deploy(path, policy="edge-only", name="job")
 
         def frames() -> Iterator[Image]:
             for at in range(300):
@@ -267,7 +267,7 @@ def test_a_node_that_dies_while_it_prepares_is_left_out(fleet: Fleet, small: Mod
     images = pictures(2)
     with fleet.join() as flow:
         fleet.nodes["cloud-1"].send_signal(signal.SIGSTOP)
-        flow.deploy(path, algorithm="cloud-only", name="job", wait_s=None)
+        flow.deploy(path, policy="cloud-only", name="job", wait_s=None)
         fleet.nodes["cloud-1"].kill()
         until(
             lambda: [view.phase for view in flow.snapshot().deployments] == ["impossible"],
@@ -284,7 +284,7 @@ def test_a_drained_node_leaves_without_costing_a_frame(fleet: Fleet, small: Mode
         fleet.start("edge", name)
     images = pictures(4)
     with fleet.join() as flow:
-        flow.deploy(path, algorithm="edge-only", name="job")
+        flow.deploy(path, policy="edge-only", name="job")
         worker = flow.snapshot().deployments[0].placement.rpartition("@")[2]
 
         def frames() -> Iterator[Image]:

@@ -73,7 +73,7 @@ def _told(effect: Publish) -> tuple[str, str]:
             farewell = " and resigns" if message.resigned else ""
             return "leader", f"claims term {message.claim.term}{farewell}"
         case Spec():
-            gone = "removed" if message.removed else f"wanted, by {message.algorithm}"
+            gone = "removed" if message.removed else f"wanted, by {message.policy}"
             return f"{message.name}/spec", message.placement or gone
         case Board():
             drains = "".join(f", drains {plan.id}" for plan in message.draining)

@@ -17,20 +17,20 @@ WHOLE_DEADLINE_S = 5.0
 class Scene:
     """cam-1, edge-1..n, cloud-1 and one deployment under a steady stream."""
 
-    def __init__(self, nodes: int = 5, algorithm: str = "edge-only", seed: int = 1) -> None:
+    def __init__(self, nodes: int = 5, policy: str = "edge-only", seed: int = 1) -> None:
         self.world = World(seed, nodes, plain=True)
         for name in self.world.tiers:
             self.world.boot(name)
-        self.algorithm, self.stream_until_s = algorithm, 0.0
+        self.policy, self.stream_until_s = policy, 0.0
         self.world.clockwork.after(1.0, self._deploy)
 
     def _deploy(self) -> None:
         self.world.deploy_all()
-        self.wish(2, algorithm=self.algorithm)
+        self.wish(2, policy=self.policy)
 
-    def wish(self, generation: int, algorithm: str = "edge-only", placement: str = "") -> None:
+    def wish(self, generation: int, policy: str = "edge-only", placement: str = "") -> None:
         spec = Spec(
-            "job-0", generation, MODEL, "toy", "cam-1", "cam-1", algorithm, placement, deadline_s=5
+            "job-0", generation, MODEL, "toy", "cam-1", "cam-1", policy, placement, deadline_s=5
         )
         self.world.machines["cam-1"].hear(Wanted(spec))
 
@@ -138,7 +138,7 @@ def test_any_killed_node_costs_no_frame(scene: Scene, victim: str) -> None:
 def test_a_plan_switch_alone_loses_no_frame(scene: Scene) -> None:
     scene.stream(1.0)
     before = scene.plan
-    scene.wish(3, algorithm="cloud-only")
+    scene.wish(3, policy="cloud-only")
     scene.stream(3.0)
     assert scene.plan != before
     split = "stem @cam-1 | left..join @edge-2 | squeeze..head @cloud-1"
@@ -193,7 +193,7 @@ def test_a_leader_that_dies_while_it_prepares_leaves_the_plan_to_the_next(scene:
 
 
 def test_a_cut_between_two_workers_leads_to_another_plan(scene: Scene) -> None:
-    scene.wish(3, algorithm="mincut")
+    scene.wish(3, policy="mincut")
     scene.world.network.sever("cam-1", "cloud-1")
     scene.stream(12.0)
     assert "cloud-1" not in scene.plan
@@ -234,7 +234,7 @@ def test_tiles_of_three_nodes_are_one_right_answer_a_frame() -> None:
 def test_a_worker_lost_in_the_middle_of_a_frame_costs_that_attempt_at_most(wait_s: float) -> None:
     scene = shelf()
     scene.world.crash("cloud-1")
-    scene.wish(4, algorithm="mincut")
+    scene.wish(4, policy="mincut")
     scene.stream(6.0)
     assert "[" in scene.plan
     victim = next(name for name in ("edge-3", "edge-2") if f"{name}[" in scene.plan)

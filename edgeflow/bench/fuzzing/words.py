@@ -208,7 +208,7 @@ class Words:
         made = Spec(
             junk, self.seq, chance.choice((self.plan.model, "b" * 64)), "?",
             chance.choice((self.plan.source, "ghost-0")), "ghost-1",
-            algorithm=chance.choice(("mincut", "", "brute", "?" * 99)),
+            policy=chance.choice(("mincut", "", "brute", "?" * 99)),
             placement=line or "?",
             private=chance.choice(("", "@", "one@", "?", "@@", "one@device", "x" * 300)),
         )  # fmt: skip

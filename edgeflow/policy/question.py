@@ -1,0 +1,48 @@
+"""What a policy is asked, and what it answers.
+
+    fleet as known, running plan, what its frames took ──▶ Question ──▶ policy ──▶ Choice, or None
+
+Invariant: a question is data; whoever asks it twice gets the same answer from a fresh policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edgeflow.cost import Cluster
+from edgeflow.graph import Graph
+from edgeflow.messages import Lately, Plan, Spec
+from edgeflow.planning import Proposal
+from edgeflow.planning.standing import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One deployment, as its leader knows it now."""
+
+    spec: Spec
+    graph: Graph
+    cluster: Cluster
+    """Nodes and links at the prices of now."""
+    shunned: tuple[str, ...]
+    """Nodes that are to compute nothing of it for a while."""
+    now_s: float
+    plan: Plan | None = None
+    """The running one; None before the first."""
+    standing: Standing = field(default_factory=lambda: Standing(0.0, 0.0))
+    """What the running plan costs now; infinite where it cannot be run."""
+    since_s: float = 0.0
+    """When the running plan was committed."""
+    measured: Mapping[str, Lately] = field(default_factory=dict)
+    """By plan id in words: what its frames took, as far as told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Another plan, and why it is worth the switch."""
+
+    proposal: Proposal
+    why: str
+    kind: str = "better"
+    """As in `messages.PlanChange`."""
