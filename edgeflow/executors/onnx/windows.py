@@ -132,17 +132,25 @@ def _padded(
 
 def adaptive_avg_pool2d(w: Writer, job: Job) -> None:
     """A mean over all, a plain pool, or where windows differ in size, two products with shares."""
-    sizes, made = w.shape(job.op.inputs[0])[2:], job.made[2:]
-    if made == (1, 1):
-        w.node("ReduceMean", [job.x, w.ints([2, 3])], job.out, keepdims=1)
-    elif all(size % wish == 0 for size, wish in zip(sizes, made, strict=True)):
-        kernel = [size // wish for size, wish in zip(sizes, made, strict=True)]
-        w.node("AveragePool", [job.x], job.out, kernel_shape=kernel, strides=kernel)
-    else:
+    if not _is_even(w, job, "ReduceMean", "AveragePool"):
+        sizes, made = w.shape(job.op.inputs[0])[2:], job.made[2:]
         rows, columns = (
             _shares(size, wish).astype(job.dtype) for size, wish in zip(sizes, made, strict=True)
         )
         _two_products(w, job, rows, columns)
+
+
+def _is_even(w: Writer, job: Job, over_all: str, pool: str) -> bool:
+    """Whether an adaptive pool is one over all, or a plain one, and then it is written."""
+    sizes, made = w.shape(job.op.inputs[0])[2:], job.made[2:]
+    if made == (1, 1):
+        w.node(over_all, [job.x, w.ints([2, 3])], job.out, keepdims=1)
+    elif all(size % wish == 0 for size, wish in zip(sizes, made, strict=True)):
+        kernel = [size // wish for size, wish in zip(sizes, made, strict=True)]
+        w.node(pool, [job.x], job.out, kernel_shape=kernel, strides=kernel)
+    else:
+        return False
+    return True
 
 
 def _windows(size: int, made: int) -> list[tuple[int, int]]:
@@ -166,13 +174,8 @@ def _two_products(w: Writer, job: Job, rows: Array, columns: Array) -> None:
 
 def adaptive_max_pool2d(w: Writer, job: Job) -> None:
     """A maximum over all, a plain pool, or the maximum of each strip of rows, then of columns."""
-    sizes, made = w.shape(job.op.inputs[0])[2:], job.made[2:]
-    if made == (1, 1):
-        w.node("ReduceMax", [job.x, w.ints([2, 3])], job.out, keepdims=1)
-    elif all(size % wish == 0 for size, wish in zip(sizes, made, strict=True)):
-        kernel = [size // wish for size, wish in zip(sizes, made, strict=True)]
-        w.node("MaxPool", [job.x], job.out, kernel_shape=kernel, strides=kernel)
-    else:
+    if not _is_even(w, job, "ReduceMax", "MaxPool"):
+        sizes, made = w.shape(job.op.inputs[0])[2:], job.made[2:]
         rows = _strips(w, job.x, 2, sizes[0], made[0], None)
         _strips(w, rows, 3, sizes[1], made[1], job.out)
 
