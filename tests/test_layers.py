@@ -42,13 +42,13 @@ ROOMS = {
         1,
         True,
         "codec graph shapes attributes ops check manifest tiles placement split parcel workload"
-        " eventlog exchange crew cost records sheet ledger scene",
+        " eventlog exchange crew cost records sheet ledger scene traces",
     ),
     "decisions": Room(
         2,
         True,
         "lag foreign namesake membership election"
-        " planning estimate neighbours bundles deployments fetch library"
+        " planning estimate receipts neighbours bundles deployments fetch library"
         " timings heldplan doubts holding headers openframe tally inflight stage boards survey"
         " policy cover covering watch replan lead relay"
         " beside whatif tileviews prices cancelled waking pace outcome",
