@@ -18,10 +18,10 @@ from edgeflow.io.gate import Gate
 from edgeflow.io.lanes import Lane
 from edgeflow.io.link import Accepted, Dialled, Link, LinkGoneError, Waiting
 from edgeflow.io.pacing import Pacing
-from edgeflow.io.receipts import Receipts
 from edgeflow.io.watch import Watch
 from edgeflow.io.zap import Zap
 from edgeflow.messages import Hello, Receipt, SignalMessage, Welcome
+from edgeflow.receipts import Receipts
 
 FULL_RETRY_S = 0.002
 """After ZeroMQ took no more for a peer."""

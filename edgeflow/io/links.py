@@ -37,7 +37,6 @@ from edgeflow.io.exchange import FULL_RETRY_S, Exchange
 from edgeflow.io.keys import Keys
 from edgeflow.io.lanes import Context, Lane, is_loopback
 from edgeflow.io.link import Accepted, Dialled, LinkGoneError
-from edgeflow.io.receipts import UNASKED
 from edgeflow.io.reception import Reception
 from edgeflow.io.zap import Zap
 from edgeflow.messages import (
@@ -49,6 +48,7 @@ from edgeflow.messages import (
     SignalMessage,
     TensorMessage,
 )
+from edgeflow.receipts import UNASKED
 
 
 class Links:

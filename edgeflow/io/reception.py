@@ -28,8 +28,8 @@ from edgeflow.io.doors import PARTS_MAX, has_message, receive_parts
 from edgeflow.io.exchange import Exchange
 from edgeflow.io.lanes import Lane, RoutingId, Socket
 from edgeflow.io.link import Accepted, Dialled, Link, LinkGoneError
-from edgeflow.io.receipts import UNASKED
 from edgeflow.messages import BlobChunk, Frame, Hello, ProbeData, Receipt, SignalMessage, Welcome
+from edgeflow.receipts import UNASKED
 
 DOOR_MESSAGES = {Lane.SIGNALS: 64, Lane.TENSORS: 8}
 LINK_MESSAGES = {Lane.SIGNALS: 16, Lane.TENSORS: 2}

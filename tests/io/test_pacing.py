@@ -6,8 +6,8 @@ import pytest
 
 from edgeflow.config import Emulate
 from edgeflow.io.pacing import Pacing
-from edgeflow.io.receipts import Receipts
 from edgeflow.messages import Receipt
+from edgeflow.receipts import Receipts
 
 
 def test_without_emulation_everything_leaves_at_once() -> None:
