@@ -24,6 +24,8 @@ LEVEL_RUNS = 8
 RUNS_MAX = 32
 """Runs whose mean is kept. More is steadier under a quota, and slower to see a new engine."""
 SECONDS_MIN = 1e-9
+TIMED_RUNS, TIMED_EVERY = 16, 8
+"""A segment's first runs are timed layer by layer, then one in so many: some 0.1 µs an op."""
 NEWS = 0.05
 """Share of the whole by which layers must have moved to be told again."""
 
@@ -72,6 +74,11 @@ class Timings:
             / (PRIOR_RUNS + self.runs[name])
             for name in known
         }
+
+
+def is_timed(run: int) -> bool:
+    """Whether a segment's run of that number, from 1, is timed layer by layer."""
+    return run <= TIMED_RUNS or run % TIMED_EVERY == 0
 
 
 def is_news(before: Sequence[float], after: Sequence[float]) -> bool:

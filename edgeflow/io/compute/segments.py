@@ -37,9 +37,8 @@ from edgeflow.io.trial import Choice, Memory, choose, key_of
 from edgeflow.messages import Rect
 from edgeflow.parcel import Parcel, Placed
 from edgeflow.tiles.rect import columns, rows
+from edgeflow.timings import is_timed
 
-TIMED_RUNS, TIMED_EVERY = 16, 8
-"""The first runs are timed layer by layer, then one in so many: some 0.1 µs an op."""
 TEXT_CHARS_MAX = 1500
 """Of an engine's complaint."""
 
@@ -123,10 +122,10 @@ class Compute:
             return SegmentFailed(job, "the segment is not built here")
         segment = built.piece
         self.runs[key] += 1
-        is_timed = self.runs[key] <= TIMED_RUNS or self.runs[key] % TIMED_EVERY == 0
+        with_layers = is_timed(self.runs[key])
         work = self._work()
         try:
-            made, layers_s = segment.timed(inputs) if is_timed else (segment.run(inputs), ())
+            made, layers_s = segment.timed(inputs) if with_layers else (segment.run(inputs), ())
         except InputError as error:
             return SegmentFailed(job, str(error), "malformed")
         except (EdgeflowError, RuntimeError, MemoryError, ValueError) as error:
