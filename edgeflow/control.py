@@ -27,9 +27,11 @@ from edgeflow.messages import (
     Caps,
     Claim,
     Held,
+    History,
     LayerTimes,
     Leader,
     Load,
+    Metrics,
     Request,
     Response,
     Spec,
@@ -56,6 +58,8 @@ class Control:
             Held: self._on_held,
             Spec: self._on_spec,
             Status: self._on_status,
+            Metrics: self._on_metrics,
+            History: self._on_history,
             Request: self._on_request,
             Response: self._on_response,
         }
@@ -98,6 +102,16 @@ class Control:
 
     def _on_status(self, message: Status, retained: bool, now_s: float) -> list[Effect]:
         self.parts.deployments.view(message.deployment).status = message
+        return []
+
+    def _on_metrics(self, message: Metrics, retained: bool, now_s: float) -> list[Effect]:
+        view = self.parts.deployments.views.get(message.deployment)
+        if view is not None and view.spec is not None and message.source == view.spec.source:
+            view.metrics = message
+        return []
+
+    def _on_history(self, message: History, retained: bool, now_s: float) -> list[Effect]:
+        self.parts.deployments.view(message.deployment).history = message
         return []
 
     def _on_peer(self, message: State | Caps, retained: bool, now_s: float) -> list[Effect]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from edgeflow.messages import Board, Claim, Held, Spec, Status
+from edgeflow.messages import Board, Claim, Held, History, Metrics, Spec, Status
 
 VIEWS_MAX = 512
 """Deployments that are kept. Beyond it those go first that somebody spoke of and nobody wants."""
@@ -29,6 +29,10 @@ class View:
     board: Board | None = None
     helds: dict[str, Held] = field(default_factory=dict)
     status: Status | None = None
+    metrics: Metrics | None = None
+    """What its source last measured."""
+    history: History | None = None
+    """What became of its plans, as last told."""
 
     @property
     def is_wanted(self) -> bool:
@@ -57,6 +61,11 @@ class Deployments:
         if idle is not None:
             del self.views[idle.name]
         return idle is not None
+
+    def policy_of(self, name: str) -> str:
+        """What a deployment is planned by; empty where nobody wants it."""
+        view = self.views.get(name)
+        return view.spec.policy if view is not None and view.spec is not None else ""
 
     def on_spec(self, spec: Spec) -> bool:
         """Whether it changed what is wanted."""

@@ -74,6 +74,7 @@ class Duties:
         effects += self._keep_models(now_s)
         if now_s - self.heartbeat_s >= HEARTBEAT_S:
             effects += self._heartbeat(now_s)
+        effects += parts.inflight.news(parts.deployments.policy_of, now_s)
         if now_s - self.timings_s >= TIMINGS_S:
             effects += self._tell_timings(now_s)
         if now_s - self.republish_s >= REPUBLISH_S:

@@ -151,8 +151,11 @@ class Inflight(Outcomes):
                 attempt.got[patch] = self.bundles.hold(bundle)
         if set(attempt.got) != attempt.way.split.outputs:
             return []
-        self.broken.pop(attempt.way.route, None)
-        self.paces[frame.deployment].on_landed(attempt.way, now_s - attempt.sent_s, now_s)
+        way, flight_s = attempt.way, now_s - attempt.sent_s
+        self.broken.pop(way.route, None)
+        self.paces[frame.deployment].on_landed(way, flight_s, now_s)
+        first_s = flight_s if attempt.number == 1 else None
+        self.tallies[frame.deployment].on_answered((str(way.plan.id), way.variant), first_s)
         return self.end(frame, "", "", now_s, attempt)
 
     def on_refusal(self, message: Refusal, now_s: float) -> list[Effect]:

@@ -10,11 +10,11 @@ dropped with it; whatever is still open of it is cancelled.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from edgeflow.bundles import Bundles
-from edgeflow.events import Effect, Quarantine
+from edgeflow.events import Effect, Publish, Quarantine
 from edgeflow.messages import Metrics
 from edgeflow.openframe import Attempt, OpenFrame, answer, cancel
 from edgeflow.tally import Tally
@@ -72,6 +72,15 @@ class Outcomes:
         flying = sum(frame.flying for frame in mine)
         tally = self.tallies[deployment]
         return tally.metrics(deployment, self.me, flying, len(mine) - flying, now_s)
+
+    def news(self, policy_of: Callable[[str], str], now_s: float) -> list[Effect]:
+        """What was answered since the last message, where that is waited for; `policy_of` names a
+        deployment's policy."""
+        return [
+            Publish(self.metrics(name, now_s))
+            for name, tally in self.tallies.items()
+            if tally.is_due(policy_of(name), now_s)
+        ]
 
     def of(self, deployment: str) -> list[OpenFrame]:
         """Of one deployment, in the order in which they came."""

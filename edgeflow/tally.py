@@ -1,5 +1,8 @@
 """What became of a deployment's frames, counted at its source.
 
+    answered ─▶ counts, and by plan and variant: how many, what the last ones took
+             ─▶ told with the heartbeat; soon after each result where somebody waits for it
+
 Invariant: frames = results + errors + those still open.
 """
 
@@ -8,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from edgeflow.messages import Metrics
+from edgeflow.messages import Lately, Metrics
 
 RETRIES_PER_RESULT = 0.2
 """Each result earns a fifth of a retry; a fleet that fails more often than that is not helped."""
@@ -17,6 +20,22 @@ RETRIES_START = 64.0
 a time-out, and once more before its link is known to be down. Windows above 32 may cost errors."""
 LATENCIES_KEPT = 512
 """Latencies that p50 and p99 are taken from."""
+FLIGHTS_TOLD = 8
+"""Flights of a plan that are told: as many as a median needs to forget three hiccups."""
+WAYS_KEPT = 4
+"""Plans and variants that are told of: those of two plans with a fallback each."""
+YOUNG_FRAMES = 20
+"""A plan that has answered fewer is told of soon after each result: the leader compares what came
+of it with what it promised."""
+SOON_S = 0.15
+"""Between two such messages, at least: five a second as ticks come, of some 400 bytes each."""
+RATE_S = 1.0
+"""The rate of results is taken over so long at least."""
+MEASURING = frozenset({"partnner", "profile-first"})
+"""Policies that choose by what frames took: they wait for every result."""
+
+Under = tuple[str, int]
+"""Plan id in words, and variant."""
 
 
 @dataclass(slots=True)
@@ -32,6 +51,27 @@ class Tally:
     told: tuple[int, int, int] = (0, 0, 0)
     """Frames, results and errors at the last message."""
     told_s: float = 0.0
+    rate: tuple[int, float, float] = (0, 0.0, 0.0)
+    """Results and time when the rate was last taken, and the rate."""
+    ways: dict[Under, tuple[int, deque[float]]] = field(default_factory=dict)
+    """Frames that each answered, and their last flights; the one that answered last is the last."""
+
+    def on_answered(self, way: Under, flight_s: float | None) -> None:
+        """A frame was answered along a way; None: not at the first attempt, so that what it took
+        tells of more than the way."""
+        frames, flights_s = self.ways.pop(way, (0, deque[float](maxlen=FLIGHTS_TOLD)))
+        if flight_s is not None:
+            flights_s.append(flight_s)
+        self.ways[way] = frames + 1, flights_s
+        if len(self.ways) > WAYS_KEPT:
+            del self.ways[next(iter(self.ways))]
+
+    def is_due(self, policy: str, now_s: float) -> bool:
+        """Whether what happened is to be told before the next heartbeat."""
+        if self.is_told or now_s - self.told_s < SOON_S or not self.ways:
+            return False
+        frames, _ = self.ways[next(reversed(self.ways))]
+        return policy in MEASURING or frames <= YOUNG_FRAMES
 
     def on_result(self, latency_s: float) -> None:
         """One more result: it earns a part of a retry."""
@@ -59,8 +99,11 @@ class Tally:
     def metrics(
         self, deployment: str, source: str, in_flight: int, parked: int, now_s: float
     ) -> Metrics:
-        """Counts so far, and the rate since the last call."""
-        fps = (self.results - self.told[1]) / max(now_s - self.told_s, 1e-6)
+        """Counts so far, and the rate of the last second or more."""
+        known, known_s, fps = self.rate
+        if now_s - known_s >= RATE_S:
+            fps = (self.results - known) / (now_s - known_s)
+            self.rate = self.results, now_s, fps
         self.told, self.told_s = (self.frames, self.results, self.errors), now_s
         return Metrics(
             deployment,
@@ -73,4 +116,8 @@ class Tally:
             fps,
             self.quantile_s(0.5),
             self.quantile_s(0.99),
+            tuple(
+                Lately(*way, frames, tuple(flights_s))
+                for way, (frames, flights_s) in self.ways.items()
+            ),
         )
