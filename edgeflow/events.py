@@ -62,6 +62,8 @@ class Sampled(Struct, frozen=True, tag=True):
     throttled: bool
     memory_free_bytes: int = 0
     """Of the whole machine; 0: unknown."""
+    unix_s: float = 0.0
+    """The wall clock, for people only; 0: unknown."""
 
 
 class Calibrated(Struct, frozen=True, tag=True):

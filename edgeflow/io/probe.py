@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -88,6 +89,7 @@ def sample(pids: Iterable[int] = ()) -> Sampled:
         memory_free_bytes=psutil.virtual_memory().available,
         temperature_c=_temperature_c(),
         throttled=_is_throttled(),
+        unix_s=time.time(),
     )
 
 
