@@ -12,7 +12,7 @@ from rich.table import Table
 from edgeflow.cli import screen
 from edgeflow.cli.screen import Json
 from edgeflow.errors import UsageError
-from edgeflow.lab import changes, conduct, hosts, labfile, lifecycle, quota, record
+from edgeflow.lab import changes, conduct, hosts, labfile, lifecycle, quota, record, tracing
 from edgeflow.lab.command import need_tools
 
 HELP = """Build a small fleet on this machine: slow nodes, thin links, faults on demand.
@@ -37,6 +37,7 @@ lab left is taken away first. Refused where the nodes would have to wait for eac
 DO_HELP = """Change the running lab; the change is logged with its time.
 
   link LINK [up_mbps=…] [down_mbps=…] [delay_ms=…] [jitter_ms=…] [loss_percent=…]
+  trace LINK FILE.csv [both|up|down] [repeat=true]       seconds,mbps; until its end, or Ctrl-C
   cut LINK [both|up|down] · mend LINK
   partition HOST,HOST [TOWARDS,…] [one_way=true] · heal
   cpu NODE CORES · load NODE PROCESSES
@@ -91,7 +92,11 @@ def status(as_json: Json = False) -> None:
 def do(words: Annotated[list[str], typer.Argument(metavar="CHANGE…")]) -> None:
     """See DO_HELP."""
     need_tools()
-    screen.say(conduct.change(changes.parse(words)))
+    wanted = changes.parse(words)
+    if isinstance(wanted, changes.FollowTrace):
+        conduct.play(tracing.located([wanted], Path.cwd()), screen.say)
+    else:
+        screen.say(conduct.change(wanted))
 
 
 def play(

@@ -1,6 +1,7 @@
 """What can happen to a running lab: one struct a change, the same by command and on a time line.
 
     link       rate, delay, jitter, loss of a link, from now on
+    trace      a link's rate follows a CSV file of bandwidths
     cut, mend  a link (both ways, or `up`, or `down`), or everything between two groups of hosts
     cpu, load  a node's quota; other processes that compete for it
     kill, stop, cont, restart   the process of a node or of the broker
@@ -40,6 +41,17 @@ class SetLink(_Change, frozen=True, tag="link"):
     delay_ms: Annotated[float, Meta(ge=0, le=10_000)] | None = None
     jitter_ms: Annotated[float, Meta(ge=0, le=10_000)] | None = None
     loss_percent: Annotated[float, Meta(ge=0, le=100)] | None = None
+
+
+class FollowTrace(_Change, frozen=True, tag="trace"):
+    """The link's rate is that of a bandwidth trace (`edgeflow.traces`), one `link` a step."""
+
+    link: str
+    file: str
+    """In a lab file: relative to it."""
+    direction: Literal["both", "up", "down"] = "both"
+    repeat: bool = False
+    """Begins anew at its end, until the time line is ended from outside."""
 
 
 class Cut(_Change, frozen=True, tag="cut"):
@@ -130,6 +142,7 @@ Change = (
     SetLink
     | Cut
     | Mend
+    | FollowTrace
     | Partition
     | Heal
     | SetCpu
@@ -175,7 +188,7 @@ def parse(words: Sequence[str]) -> Change:
 def subjects_of(change: Change) -> Iterator[tuple[str, str]]:
     """(`link`, `node` or `host`, name) of everything that a change speaks of."""
     match change:
-        case SetLink() | Cut() | Mend():
+        case SetLink() | FollowTrace() | Cut() | Mend():
             yield "link", change.link
         case SetCpu() | Load() | KillWorker() | SetClock():
             yield "node", change.node

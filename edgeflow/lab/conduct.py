@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from threading import Event
 
 import msgspec
 
 from edgeflow.errors import LabError, UsageError
-from edgeflow.lab import changes, clocks, desk, hosts, network, quota, record
+from edgeflow.lab import changes, clocks, desk, hosts, network, quota, record, tracing
 from edgeflow.lab.changes import Change
 from edgeflow.lab.labfile import BROKER, LinkSpec
 from edgeflow.lab.lifecycle import CONTROL
@@ -22,7 +23,10 @@ RELAY_ANSWER_S = 5.0
 
 
 def change(wanted: Change) -> str:
-    """Carry one out; the sentence that was logged. UsageError where the lab has no such thing."""
+    """Carry one out; the sentence that was logged. UsageError where the lab has no such thing.
+
+    A trace takes its time: give it to `play`.
+    """
     with record.locked():
         made, quotas = record.need(), quota.find()
         for kind, name in changes.subjects_of(wanted):
@@ -34,11 +38,17 @@ def change(wanted: Change) -> str:
         return said
 
 
-def play(timeline: Sequence[Change], say: Callable[[str], None]) -> None:
-    """Every change of a time line at its time, counted from now."""
-    start_s = time.monotonic()
-    for wanted in sorted(timeline, key=lambda each: each.at_s):
-        time.sleep(max(0.0, start_s + wanted.at_s - time.monotonic()))
+def play(
+    timeline: Sequence[Change], say: Callable[[str], None], ended: Event | None = None
+) -> None:
+    """Every change of a time line at its time, counted from now, step by step where it is a trace.
+
+    `ended`, once set, ends it early: a repeated trace has no end of its own.
+    """
+    start_s, ended = time.monotonic(), ended or Event()
+    for wanted in tracing.unrolled(timeline):
+        if ended.wait(max(0.0, start_s + wanted.at_s - time.monotonic())):
+            return
         said = change(wanted)
         say(f"{time.monotonic() - start_s:7.2f} s  {said}")
 
@@ -59,6 +69,8 @@ def _apply(wanted: Change, made: Record, quotas: Quotas) -> None:
     match wanted:
         case changes.SetLink() | changes.Cut() | changes.Mend():
             _apply_to_link(wanted, made)
+        case changes.FollowTrace():
+            raise UsageError("a trace goes on for a while: put it on a time line, and play that")
         case changes.Partition():
             made.severed = [*made.severed, *_pairs(wanted, made)]
             network.sever(made.lab, made.severed)

@@ -22,6 +22,7 @@ from msgspec import Meta, Struct
 
 from edgeflow.errors import UsageError
 from edgeflow.io.settings import TIERS, read_toml
+from edgeflow.lab import tracing
 from edgeflow.lab.changes import Change, subjects_of
 from edgeflow.messages import Name
 
@@ -128,8 +129,10 @@ class LabFile(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load(path: Path) -> LabFile:
-    """Read and check a lab file; UsageError names what is wrong in it."""
-    return convert(read_toml(path), str(path))
+    """Read and check a lab file, and the traces it names; UsageError says what is wrong in it."""
+    lab = convert(read_toml(path), str(path))
+    timeline = tracing.located(lab.timeline, path.absolute().parent)
+    return msgspec.structs.replace(lab, timeline=timeline)
 
 
 def convert(table: dict[str, Any], where: str) -> LabFile:

@@ -157,11 +157,19 @@ def shape(lab: LabFile, link: LinkSpec, cut: str, *, by_netem: bool) -> None:
     ends = cable(lab, link)
     sides = (("up", ends.first, link.up_mbps), ("down", ends.second, link.down_mbps))
     for direction, (space, device), mbps in sides:
-        command.succeeds("tc", "-n", space, "qdisc", "del", "dev", device, "root")
         lines = _queue(device, mbps, link if by_netem and link.is_impaired else None)
         if cut in (direction, "both"):
             lines = [f"qdisc add dev {device} root blackhole"]
+        if len(lines) == 1 and _changes_in_place(space, lines[0]):
+            continue
+        command.succeeds("tc", "-n", space, "qdisc", "del", "dev", device, "root")
         batch("tc", lines, "-n", space)
+
+
+def _changes_in_place(space: str, line: str) -> bool:
+    """Another rate of a token bucket that is there already: what is queued stays queued."""
+    words = line.replace("qdisc add", "qdisc change").split()
+    return "tbf" in words and command.succeeds("tc", "-n", space, *words)
 
 
 def _queue(device: str, mbps: float | None, impaired: LinkSpec | None) -> list[str]:

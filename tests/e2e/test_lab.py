@@ -369,6 +369,28 @@ def test_the_time_line_is_played_and_logged(lab: Path) -> None:
     assert all(each["busy_processes"] == 0 for each in status()["hosts"])
 
 
+def test_a_trace_moves_a_link_step_by_step_and_each_is_logged(lab: Path, tmp_path: Path) -> None:
+    (tmp_path / "steps.csv").write_text("seconds,mbps\n0,30\n1,4\n2,4\n2.5,20\n")
+    played = tmp_path / "played.toml"
+    played.write_text(
+        LAB.partition("[[timeline]]")[0]
+        + '[[timeline]]\ndo = "trace"\nlink = "cam-1:home"\nfile = "steps.csv"\ndirection = "up"\n'
+    )
+    edgeflow("lab", "play", str(played))
+    events = json.loads(edgeflow("lab", "log", "--json").splitlines()[-1])["events"]
+    *_, first, second, third = [each for each in events if "link=cam-1:home" in each["sentence"]]
+    rates = [each["sentence"].partition("up_mbps=")[2] for each in (first, second, third)]
+    assert rates == ["30", "4", "20"]
+    assert second["at_s"] - first["at_s"] == pytest.approx(1, abs=0.5)
+    assert third["at_s"] - first["at_s"] == pytest.approx(2.5, abs=0.5)
+    link = next(each for each in status()["links"] if each["name"] == "cam-1:home")
+    assert (link["up_mbps"], link["down_mbps"]) == (20, 50)
+    words = ["tc", "-n", "efl-cam-1", "qdisc", "show", "dev", "eth0"]
+    shaped = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert "rate 20Mbit" in shaped
+    edgeflow("lab", "do", "link", "cam-1:home", "up_mbps=50")
+
+
 def test_a_bandwidth_step_shows_in_the_ledger(lab: Path, model: Path, tmp_path: Path) -> None:
     graph = modelfile.load(model)
     whole = f"{graph.layers[0].name}..{graph.layers[-1].name} @edge-1"

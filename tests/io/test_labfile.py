@@ -9,13 +9,14 @@ import struct
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgeflow.errors import LabError, UsageError
-from edgeflow.lab import changes, clocks, command, labfile
+from edgeflow.lab import changes, clocks, command, labfile, tracing
 
 GOOD: dict[str, Any] = {
     "name": "small",
@@ -215,3 +216,71 @@ def test_a_change_that_is_none_names_what_there_is(words: list[str], said: str) 
     with pytest.raises(UsageError) as caught:
         changes.parse(words)
     assert said in str(caught.value)
+
+
+TRACED = """
+name = "small"
+[nodes.cam-1]
+tier = "device"
+cpu = 0.2
+[[links]]
+between = ["cam-1", "home"]
+[[timeline]]
+at_s = 5
+do = "trace"
+link = "cam-1:home"
+file = "../traces/steps.csv"
+direction = "up"
+[[timeline]]
+at_s = 6.5
+do = "kill"
+host = "cam-1"
+"""
+
+
+def written_lab(folder: Path, text: str) -> Path:
+    """A lab file with a trace in the folder beside it."""
+    for name in ("labs", "traces"):
+        (folder / name).mkdir()
+    (folder / "traces" / "steps.csv").write_text("seconds,mbps\n0,50\n1,4\n2,4\n3,20\n")
+    file = folder / "labs" / "traced.toml"
+    file.write_text(text)
+    return file
+
+
+def test_a_trace_on_a_time_line_is_as_many_link_changes_between_the_others(tmp_path: Path) -> None:
+    lab = labfile.load(written_lab(tmp_path, TRACED))
+    said = [(each.at_s, changes.sentence(each)) for each in tracing.unrolled(lab.timeline)]
+    assert said == [
+        (5, "link link=cam-1:home up_mbps=50"),
+        (6, "link link=cam-1:home up_mbps=4"),
+        (6.5, "kill host=cam-1"),
+        (8, "link link=cam-1:home up_mbps=20"),
+    ]
+
+
+def test_a_repeated_trace_goes_on_in_both_directions(tmp_path: Path) -> None:
+    text = TRACED.replace('direction = "up"', "repeat = true")
+    lab = labfile.load(written_lab(tmp_path, text))
+    found = [
+        (each.at_s, each.up_mbps, each.down_mbps)
+        for each in islice(tracing.unrolled(lab.timeline), 6)
+        if isinstance(each, changes.SetLink)
+    ]
+    assert found == [(5, 50, 50), (6, 4, 4), (8, 20, 20), (9, 50, 50), (10, 4, 4)]
+
+
+def test_a_trace_that_is_missing_or_wrong_is_told_before_the_lab_is_built(tmp_path: Path) -> None:
+    file = written_lab(tmp_path, TRACED)
+    (tmp_path / "traces" / "steps.csv").write_text("seconds,mbps\n0,0\n")
+    with pytest.raises(UsageError, match=r"steps.csv:2: 0 Mbit/s .* a rate is above 0"):
+        labfile.load(file)
+    (tmp_path / "traces" / "steps.csv").unlink()
+    with pytest.raises(UsageError, match=r"steps.csv: no such file; examples lie in"):
+        labfile.load(file)
+
+
+def test_a_trace_reads_the_same_as_a_command(tmp_path: Path) -> None:
+    wanted = changes.parse(["trace", "uplink", "4g.csv", "up", "repeat=true"])
+    assert wanted == changes.FollowTrace(link="uplink", file="4g.csv", direction="up", repeat=True)
+    assert changes.parse(changes.sentence(wanted).split()) == wanted
