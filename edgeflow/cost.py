@@ -37,6 +37,8 @@ class LinkCost:
 
     delay_s: float
     bytes_per_s: float
+    deviation: float = 0.0
+    """Standard error of a message's seconds, as a share of them: all are off together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ class NodeCost:
     """What weights may take; 0: not limited."""
     layers_s: tuple[float, ...] = ()
     """Timed seconds of each layer of the model, 0 where it never ran here; empty: none did."""
+    deviation: float = 0.0
+    """Standard error of its seconds, as a share of them: all its layers are off together."""
 
 
 @dataclass(frozen=True)

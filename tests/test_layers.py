@@ -42,7 +42,7 @@ ROOMS = {
         1,
         True,
         "codec graph shapes attributes ops check manifest tiles placement split parcel workload"
-        " eventlog exchange crew cost records sheet ledger scene traces",
+        " eventlog exchange crew cost uncertainty records sheet ledger scene traces",
     ),
     "decisions": Room(
         2,
