@@ -35,7 +35,7 @@ from edgeflow.sim.clockwork import Clockwork
 from edgeflow.sim.judge import Judge
 from edgeflow.sim.network import Network
 from edgeflow.sim.shadow import Shadow
-from edgeflow.sim.toy import MODEL, TOY, Value, Values, compute
+from edgeflow.sim.toy import Toy, Value, Values
 
 READ_S, BUILD_S = (0.001, 0.02), (0.01, 0.2)
 """How long the disk takes to be asked, and a segment to be built."""
@@ -65,6 +65,7 @@ class Surroundings(Protocol):
     standby: Broker
     network: Network
     judge: Judge
+    toy: Toy
     poison: set[Value]
     """Inputs on which every worker dies."""
     stalls: float
@@ -174,7 +175,7 @@ class Body(ABC):
     def load(self, effect: LoadManifest) -> None:
         """A model's manifest, if it is here."""
         if effect.model in self.disk.blobs:
-            self._after_disk(READ_S, ManifestLoaded(MODEL, TOY))
+            self._after_disk(READ_S, ManifestLoaded(effect.model, self.world.toy.graph))
         else:
             self._after_disk(READ_S, ManifestFailed(effect.model, True, "not here"))
 
@@ -185,14 +186,16 @@ class Body(ABC):
 
     def build(self, effect: BuildSegment) -> None:
         """A segment, if its weights are here."""
-        weights = (TOY.weights[name].sha256 for name in TOY.weights_of(effect.layers))
+        graph = self.world.toy.graph
+        weights = (graph.weights[name].sha256 for name in graph.weights_of(effect.layers))
         if not all(sha256 in self.disk.blobs for sha256 in weights):
             self._after_disk(
                 BUILD_S, SegmentUnbuildable(effect.key, "a weight is not in the store")
             )
             return
+        layers_s = self.warm(effect)
         self.built[effect.key] = effect
-        self._after_disk(BUILD_S, SegmentBuilt(effect.key, "symbolic"))
+        self._after_disk(BUILD_S, SegmentBuilt(effect.key, "symbolic", layers_s))
 
     def _after_disk(self, takes_s: tuple[float, float], event: Event) -> None:
         clockwork = self.world.clockwork
@@ -201,11 +204,19 @@ class Body(ABC):
 
     # --- the worker ----------------------------------------------------------------------------
 
+    def warm(self, built: BuildSegment) -> tuple[float, ...]:
+        """Seconds of each layer of a segment in its first run; none where they are not timed."""
+        return ()
+
+    def takes(self, built: BuildSegment) -> tuple[float, tuple[float, ...]]:
+        """Seconds of one run of a segment, and of its layers where that run is timed."""
+        return self.world.clockwork.jitter(0.005, 0.08), ()
+
     def run(self, effect: RunSegment) -> None:
         """Compute a segment, or die over it."""
         clockwork, built = self.world.clockwork, self.built[effect.key]
         given = [self.bundles[bundle] for bundle in effect.bundles]
-        seconds, poison = clockwork.jitter(0.005, 0.08), self.world.poison
+        (seconds, layers_s), poison = self.takes(built), self.world.poison
         if poison and any(part.value in poison for each in given for part in each.values()):
             work = self.core.parts.stage.running
             assert work is not None
@@ -219,7 +230,7 @@ class Body(ABC):
                 text = "its worker process died"
                 self.hear(SegmentFailed(effect.job, text, "worker-died"))
             elif self.is_alive:
-                made = compute(built.layers, given, built.tile)
-                self.hear(SegmentDone(effect.job, self.keep(made), 1000, seconds))
+                made = self.world.toy.compute(built.layers, given, built.tile)
+                self.hear(SegmentDone(effect.job, self.keep(made), 1000, seconds, layers_s))
 
         clockwork.after(max(0.0, self.worker_s - clockwork.now_s) + seconds, done)

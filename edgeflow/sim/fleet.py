@@ -27,6 +27,11 @@ def tiers(nodes: int) -> dict[str, Tier]:
     return found
 
 
+def drawn(nodes: int, chance: random.Random, *, plain: bool) -> dict[str, Caps]:
+    """A fleet of that size."""
+    return {name: caps_of(name, tier, chance, plain=plain) for name, tier in tiers(nodes).items()}
+
+
 def caps_of(name: str, tier: Tier, chance: random.Random, *, plain: bool) -> Caps:
     """A node ten times as fast as the tier before it; some behind NAT, some without engine."""
     speed = 10.0**tier.rank * (1 + 0.1 * (ord(name[-1]) % 7))

@@ -19,7 +19,7 @@ from edgeflow.events import Deliver, Event, SegmentFailed, Signal, Tensors
 from edgeflow.messages import Cancel, Failure, Frame
 from edgeflow.relay import ERRANDS_MAX
 from edgeflow.sim.shadow import FrameKey, Watched
-from edgeflow.sim.toy import Value, whole
+from edgeflow.sim.toy import SMALL, Toy, Value
 from edgeflow.stage import QUEUED_BYTES_MAX, QUEUED_FRAMES_MAX, key_of
 from edgeflow.tally import RETRIES_PER_RESULT, RETRIES_START
 
@@ -46,6 +46,7 @@ class FrameJudge:
     """Watches every frame of every node."""
 
     need: Callable[[bool, str, str], None]
+    toy: Toy = SMALL
     results: int = 0
     errors: dict[str, int] = field(default_factory=dict)
     ended: dict[int, tuple[float, str]] = field(default_factory=dict)
@@ -136,7 +137,7 @@ class FrameJudge:
             self.errors[effect.code] = self.errors.get(effect.code, 0) + 1
             return
         self.results += 1
-        self.need(values == {"head": whole(image)}, "D3", f"frame {token}: a wrong result")
+        self.need(values == self.toy.whole(image), "D3", f"frame {token}: a wrong result")
 
     def _count(self, machine: Watched) -> None:
         """What the node says it keeps is what it keeps; retries are within the budget."""

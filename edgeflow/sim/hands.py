@@ -37,7 +37,6 @@ from edgeflow.headers import size_bytes as heads_bytes
 from edgeflow.messages import BlobChunk, BlobMissing
 from edgeflow.node import NodeCore
 from edgeflow.sim.body import Body, Disk, Surroundings
-from edgeflow.sim.toy import taken
 
 SPEED_BYTES_PER_S = 20e6
 """Of every simulated link."""
@@ -91,7 +90,7 @@ class Hands(Body):
     def _tensors(self, effect: SendTensors) -> None:
         heads = effect.message.tensors
         given = [self.bundles[bundle] for bundle in effect.bundles]
-        values = {head.name: taken(given, head.name, head.rect) for head in heads}
+        values = {head.name: self.world.toy.taken(given, head.name, head.rect) for head in heads}
         size_bytes = heads_bytes(heads) + 100
         to = self.world.hands_of(effect.peer)
         if to is None:
@@ -139,5 +138,5 @@ class Hands(Body):
     def _deliver(self, effect: Deliver) -> None:
         self.outcomes[effect.token] = self.outcomes.get(effect.token, 0) + 1
         given = [self.bundles[bundle] for bundle in effect.bundles]
-        values = {name: taken(given, name).value for name in effect.names}
+        values = {name: self.world.toy.taken(given, name).value for name in effect.names}
         self.world.judge.on_outcome(self, effect, values)

@@ -49,7 +49,7 @@ from edgeflow.messages import (
 from edgeflow.node import FRAME_EVENTS
 from edgeflow.sim.framejudge import FrameJudge, Violation
 from edgeflow.sim.shadow import Watched
-from edgeflow.sim.toy import Value
+from edgeflow.sim.toy import SMALL, Toy, Value
 
 __all__ = ["Judge", "Violation", "Watched"]
 
@@ -69,6 +69,7 @@ class Judge:
     """Watches every event of every node."""
 
     now_s: Callable[[], float]
+    toy: Toy = SMALL
     hashes: dict[PlanId, str] = field(default_factory=dict)
     lines: deque[tuple[float, str, Event | str]] = field(
         default_factory=lambda: deque(maxlen=STORY_LINES)
@@ -77,7 +78,7 @@ class Judge:
     frames: FrameJudge = field(init=False)
 
     def __post_init__(self) -> None:
-        self.frames = FrameJudge(self.need)
+        self.frames = FrameJudge(self.need, self.toy)
 
     @property
     def results(self) -> int:

@@ -19,7 +19,8 @@ from edgeflow.events import (
     Tick,
     Withdrawn,
 )
-from edgeflow.messages import Caps, State, TensorHead
+from edgeflow.headers import heads
+from edgeflow.messages import Caps, State
 from edgeflow.node import NodeCore
 from edgeflow.sim.body import Disk, Surroundings
 from edgeflow.sim.broker import PATIENCE_S, Broker, Session
@@ -28,7 +29,6 @@ from edgeflow.sim.timepiece import Timepiece
 from edgeflow.sim.toy import Part
 
 TICK_S = 0.1
-IMAGE_BYTES = 150528
 
 
 class Machine(Hands):
@@ -124,9 +124,10 @@ class Machine(Hands):
         """One frame of this process."""
         image = token * 1_000 + self.session
         self.submitted[token] = (self.clock_s() + deadline_s, image)
-        head = TensorHead("image", "float32", (1, 3, 112, 112))
-        bundle = self.keep({"image": Part(image)})
-        self.hear(Submitted(token, deployment, bundle, (head,), IMAGE_BYTES, deadline_s))
+        toy = self.world.toy
+        tensors = heads(toy.graph, [toy.image.name])
+        bundle = self.keep({toy.image.name: Part(image)})
+        self.hear(Submitted(token, deployment, bundle, tensors, toy.image.nbytes, deadline_s))
 
     def withdraw(self, token: int) -> None:
         """Its user does not want that frame any more."""

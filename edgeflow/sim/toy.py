@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from edgeflow.graph import Contract, Graph, Op, Weight
@@ -33,7 +34,8 @@ class Part(NamedTuple):
 Values = Mapping[str, Part]
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """A name for what has no bytes."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -50,7 +52,7 @@ def toy_graph() -> Graph:
     weights: dict[str, Weight] = {}
     for name, read, channels, filters, side, stride in convs:
         shape = (filters, channels, 3, 3)
-        weights[f"{name}.w"] = Weight(f"{name}.w", "float32", shape, _digest(name))
+        weights[f"{name}.w"] = Weight(f"{name}.w", "float32", shape, digest(name))
         ops[name] = Op(
             name,
             "conv2d",
@@ -72,53 +74,68 @@ def toy_graph() -> Graph:
     )
 
 
+@dataclass(frozen=True)
+class Toy:
+    """A graph whose tensors are numbers, under the digest that names it."""
+
+    graph: Graph
+    model: str
+
+    @property
+    def image(self) -> Contract:
+        """Its one input."""
+        (found,) = self.graph.inputs
+        return found
+
+    def taken(self, parcels: Sequence[Values], name: str, rect: Rect | None = None) -> Part:
+        """A tensor, or a rectangle of it, out of what is at hand, as `edgeflow.parcel.take`.
+
+        ParcelError where some of it is not there; values that disagree give a wrong one.
+        """
+        found = [each[name] for each in parcels if name in each]
+        if not found:
+            raise ParcelError(f"{name} is not at hand")
+        everything = whole_map(self.graph.tensors[name])
+        values = {part.value for part in found}
+        if everything is not None:
+            wanted = rect or everything
+            parts = [part.rect or wanted for part in found]
+            shared = [both for each in parts if (both := overlap(each, wanted)) is not None]
+            if covered_area(shared) < area(wanted):
+                raise ParcelError(f"{name}[{wanted}] is not all at hand")
+        return Part(values.pop() if len(values) == 1 else -1, rect)
+
+    def compute(
+        self, layers: Sequence[str], given: Sequence[Values], tile: Rect | None = None
+    ) -> dict[str, Part]:
+        """Every tensor that these layers make, or the tile of the one that leaves them."""
+        graph = self.graph
+        entering, leaving = graph.boundary(layers)
+        needed = regions(graph, layers, {leaving[0]: tile}) if tile is not None else {}
+        known = {name: self.taken(given, name, needed.get(name)).value for name in entering}
+        made = self._values(layers, known)
+        if tile is not None:
+            return {leaving[0]: Part(made[leaving[0]], tile)}
+        return {name: Part(value) for name, value in made.items()}
+
+    def whole(self, image: Value) -> dict[str, Value]:
+        """What the undivided model answers, by output."""
+        made = self._values([layer.name for layer in self.graph.layers], {self.image.name: image})
+        return {name: made[name] for name in self.graph.outputs}
+
+    def _values(self, layers: Sequence[str], given: Mapping[str, Value]) -> dict[str, Value]:
+        """Every tensor that these layers make, out of the given ones."""
+        known = dict(given)
+        wanted = set(layers)
+        for layer in self.graph.layers:
+            if layer.name in wanted:
+                for op in layer.ops:
+                    inputs = "|".join(str(known[name]) for name in op.inputs)
+                    text = f"{op.name}({inputs})"
+                    known[op.name] = int.from_bytes(digest(text)[:12].encode(), "big")
+        return {name: value for name, value in known.items() if name not in given}
+
+
 TOY = toy_graph()
-MODEL = _digest("the toy's manifest")
-
-
-def taken(parcels: Sequence[Values], name: str, rect: Rect | None = None) -> Part:
-    """A tensor, or a rectangle of it, out of what is at hand, as `edgeflow.parcel.take`.
-
-    ParcelError where some of it is not there; values that disagree give a wrong one.
-    """
-    found = [each[name] for each in parcels if name in each]
-    if not found:
-        raise ParcelError(f"{name} is not at hand")
-    wanted = rect or whole_map(TOY.tensors[name])
-    assert wanted is not None
-    parts = [both for part in found if (both := overlap(part.rect or wanted, wanted)) is not None]
-    if covered_area(parts) < area(wanted):
-        raise ParcelError(f"{name}[{wanted}] is not all at hand")
-    values = {part.value for part in found}
-    return Part(values.pop() if len(values) == 1 else -1, rect)
-
-
-def compute(
-    layers: Sequence[str], given: Sequence[Values], tile: Rect | None = None
-) -> dict[str, Part]:
-    """Every tensor that these layers make, or the tile of the one that leaves them."""
-    entering, leaving = TOY.boundary(layers)
-    needed = regions(TOY, layers, {leaving[0]: tile}) if tile is not None else {}
-    known = {name: taken(given, name, needed.get(name)).value for name in entering}
-    made = _values(layers, known)
-    if tile is not None:
-        return {leaving[0]: Part(made[leaving[0]], tile)}
-    return {name: Part(value) for name, value in made.items()}
-
-
-def _values(layers: Sequence[str], given: Mapping[str, Value]) -> dict[str, Value]:
-    """Every tensor that these layers make, out of the given ones."""
-    known = dict(given)
-    wanted = set(layers)
-    for layer in TOY.layers:
-        if layer.name in wanted:
-            for op in layer.ops:
-                inputs = "|".join(str(known[name]) for name in op.inputs)
-                text = f"{op.name}({inputs})"
-                known[op.name] = int.from_bytes(_digest(text)[:12].encode(), "big")
-    return {name: value for name, value in known.items() if name not in given}
-
-
-def whole(image: Value) -> Value:
-    """What the undivided model answers."""
-    return _values([layer.name for layer in TOY.layers], {"image": image})["head"]
+MODEL = digest("the toy's manifest")
+SMALL = Toy(TOY, MODEL)

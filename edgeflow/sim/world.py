@@ -6,20 +6,21 @@ Invariant: all that happens follows from the seed and the faults.
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
 from msgspec.structs import replace
 
 from edgeflow.events import LinkDown, LinkUp, Wanted
-from edgeflow.messages import DEVICE, Spec
+from edgeflow.messages import DEVICE, Caps, Spec
 from edgeflow.sim.body import Body, Disk
 from edgeflow.sim.broker import Broker
 from edgeflow.sim.clockwork import Clockwork
 from edgeflow.sim.dialect import Dialect
-from edgeflow.sim.fleet import caps_of, tiers
+from edgeflow.sim.fleet import drawn
 from edgeflow.sim.judge import Judge
 from edgeflow.sim.machine import Machine
 from edgeflow.sim.network import Network
-from edgeflow.sim.toy import MODEL, TOY, Value
+from edgeflow.sim.toy import SMALL, Toy, Value
 
 DEADLINE_S = 5.0
 FIRST_WEIGHT_BYTES = 600_000
@@ -29,10 +30,20 @@ FIRST_WEIGHT_BYTES = 600_000
 class World:
     """Everything there is for one seed."""
 
-    def __init__(self, seed: int, nodes: int, *, plain: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        nodes: int = 0,
+        *,
+        plain: bool = False,
+        fleet: Mapping[str, Caps] | None = None,
+        toy: Toy = SMALL,
+    ) -> None:
+        """So many nodes as chance makes them, or the given `fleet`."""
+        self.toy = toy
         self.clockwork = Clockwork(random.Random(seed))
         self.broker, self.standby = Broker(self.clockwork), Broker(self.clockwork)
-        self.judge = Judge(lambda: self.clockwork.now_s)
+        self.judge = Judge(lambda: self.clockwork.now_s, toy)
         self.machines: dict[str, Machine] = {}
         """By name, those that links reach: of twins the one that was here first."""
         self.twins: dict[str, list[Machine]] = {}
@@ -41,11 +52,8 @@ class World:
         self.network = Network(self.clockwork, self.session_of, self._tell)
         self.disks: dict[str, Disk] = {}
         self.sessions: dict[str, int] = {}
-        self.tiers = tiers(nodes)
-        self.caps = {
-            name: caps_of(name, tier, self.clockwork.random, plain=plain)
-            for name, tier in self.tiers.items()
-        }
+        self.caps = dict(fleet or drawn(nodes, self.clockwork.random, plain=plain))
+        self.tiers = {name: caps.tier for name, caps in self.caps.items()}
         self.sources: dict[str, str] = {}
         self.poison: set[Value] = set()
         self.stalls = 0.0
@@ -55,6 +63,10 @@ class World:
     def hands_of(self, name: str) -> Machine | None:
         """The process of that name that links reach."""
         return self.machines.get(name)
+
+    def machine(self, caps: Caps, disk: Disk) -> Machine:
+        """A new process."""
+        return Machine(self, caps, disk)
 
     def session_of(self, node: str) -> int | None:
         """Of the living process of that name."""
@@ -67,7 +79,7 @@ class World:
             return
         self.sessions[name] = self.sessions.get(name, 0) + 1
         disk = self.disks.setdefault(name, Disk())
-        machine = Machine(self, replace(self.caps[name], session=self.sessions[name]), disk)
+        machine = self.machine(replace(self.caps[name], session=self.sessions[name]), disk)
         if self.session_of(name) is None:
             self.machines[name] = machine
         else:
@@ -102,7 +114,7 @@ class World:
         if self.session_of(source) is None:
             return
         self.generation += 1
-        spec = Spec(name, self.generation, MODEL, "toy", source, source, policy, placement)
+        spec = Spec(name, self.generation, self.toy.model, "toy", source, source, policy, placement)
         self.machines[source].hear(Wanted(replace(spec, removed=removed)))
 
     def deploy_all(self) -> None:
@@ -110,9 +122,9 @@ class World:
         devices = [name for name, tier in self.tiers.items() if tier == DEVICE]
         for at, source in enumerate(devices):
             self.sources[f"job-{at}"] = source
-            blobs = {weight.sha256: weight.nbytes for weight in TOY.weights.values()}
+            blobs = {weight.sha256: weight.nbytes for weight in self.toy.graph.weights.values()}
             blobs[next(iter(blobs))] = FIRST_WEIGHT_BYTES
-            self.disks.setdefault(source, Disk()).blobs.update({MODEL: 2000, **blobs})
+            self.disks.setdefault(source, Disk()).blobs.update({self.toy.model: 2000, **blobs})
             self.want(f"job-{at}", source)
 
     def is_wanted(self, name: str) -> bool:
