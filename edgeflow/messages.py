@@ -193,9 +193,11 @@ class LinkReport(Struct, frozen=True):
     sent_bytes: Count
     samples: Count
     deviation_s: Seconds = 0.0
-    """Of a message's seconds from what delay and rate say."""
+    """Standard error of the seconds that delay and rate say of a message of `typical_bytes`."""
     loss: Annotated[float, Meta(ge=0, le=1)] = 0.0
     """Share of lately receipted messages whose receipt never came."""
+    typical_bytes: Count = 0
+    """Of the messages that take most of its time lately, the median one."""
 
 
 class SegmentTime(Struct, frozen=True):
@@ -240,7 +242,7 @@ class Load(Struct, frozen=True, tag="load"):
     memory_free_bytes: Count = 0
     """Of the whole machine; 0: unknown."""
     compute_deviation: dict[Digest, Amount] = {}
-    """For each model: how far a sample is from `compute_ratio`, as a share of it."""
+    """For each model: standard error of `compute_ratio`, as a share of it."""
     busy: dict[Name, Amount] = {}
     """For each deployment: share of the last seconds that its segments ran here."""
     wait_s: Seconds = 0.0
@@ -315,9 +317,11 @@ class Spec(Struct, frozen=True, tag="spec"):
     tiles: bool = True
     """May layers be tiled over several nodes of a tier?"""
     fallbacks: bool = True
-    """Are variants prepared for the loss of each node? They take memory on the others."""
+    """Are variants prepared for the loss of each node, and likely next plans? They take memory."""
     rate_fps: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
     """Frames a second that it has to keep up with; 0: not said, then the measured rate counts."""
+    explore_share: Annotated[float, Meta(ge=0, le=0.5)] = 0.02
+    """Of all latency, what frames along ways of vague cost may add, see `edgeflow.explore`."""
     removed: bool = False
     """A tombstone: an older spec heard later must not bring the deployment back."""
     v: int = PROTOCOL
@@ -430,6 +434,8 @@ class Status(Struct, frozen=True, tag="status"):
     """In the layers' order; none where nothing is tiled."""
     fallbacks: tuple[Fallback, ...] = ()
     """One for each node of the committed plan but its source."""
+    standbys: tuple[Sentence, ...] = ()
+    """What else is prepared: when it would be better, and the placement line."""
     v: int = PROTOCOL
 
 

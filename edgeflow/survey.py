@@ -18,7 +18,10 @@ from edgeflow.placement import nodes_named, parse_placement
 from edgeflow.planning import Proposal, propose
 from edgeflow.planning.standing import goal_of
 
-LINK_PRIOR = LinkCost(delay_s=0.002, bytes_per_s=50e6 / 8)
+GUESSED = 0.3
+"""How far the seconds of a node that ran nothing of a model may be off, as a share, and of a link
+that was not measured. More asks a larger gain of plans that rest on guesses."""
+LINK_PRIOR = LinkCost(delay_s=0.002, bytes_per_s=50e6 / 8, deviation=GUESSED)
 """A link that is up but not measured yet: 50 Mbit/s."""
 SAMPLES_MIN = 2
 """A link counts as measured with so many samples: two sizes tell delay from rate."""
@@ -144,8 +147,15 @@ def _may_link(a: Peer, b: Peer) -> bool:
 
 def _node_cost(peer: Peer, model: str, guess: float, layers_s: tuple[float, ...]) -> NodeCost:
     assert peer.caps is not None
-    ratio = peer.load.compute_ratio.get(model, guess) if peer.load else guess
-    return NodeCost(peer.name, peer.caps.tier, peer.caps.rates, ratio, layers_s=layers_s)
+    ratio, deviation = guess, GUESSED
+    if peer.load is not None:
+        ratio = peer.load.compute_ratio.get(model, guess) * peer.load.slower_soon
+        deviation = peer.load.compute_deviation.get(model, GUESSED)
+    return NodeCost(
+        *(peer.name, peer.caps.tier, peer.caps.rates, ratio),
+        layers_s=layers_s,
+        deviation=deviation,
+    )
 
 
 def _link_cost(peer: Peer, other: str) -> LinkCost:
@@ -153,4 +163,6 @@ def _link_cost(peer: Peer, other: str) -> LinkCost:
     report = peer.load.links[other]
     if report.samples < SAMPLES_MIN or report.bytes_per_s <= 0:
         return LINK_PRIOR
-    return LinkCost(report.delay_s, report.bytes_per_s)
+    typical_s = report.delay_s + report.typical_bytes / report.bytes_per_s
+    deviation = report.deviation_s / typical_s if typical_s > 0 else 0.0
+    return LinkCost(report.delay_s, report.bytes_per_s, min(deviation, 1.0))
