@@ -55,6 +55,10 @@ def _of(kind: Any) -> st.SearchStrategy[Any]:
         "objective": st.sampled_from(("latency", "throughput", "traffic")),
         "latency_s_max": st.floats(0, 3600),
         "length_bytes": st.integers(1, 1 << 20),
+        "slower_soon": st.floats(1, 100),
+        "loss": st.floats(0, 1),
+        "rate_fps": st.floats(0, 1e6),
+        "explore_share": st.floats(0, 0.5),
     }
     for name in ("conv_flops_per_s", "matmul_flops_per_s", "memory_bytes_per_s"):
         by_name[name] = st.floats(1e-9, 1e300)
