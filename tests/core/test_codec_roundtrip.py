@@ -58,6 +58,7 @@ def _of(kind: Any) -> st.SearchStrategy[Any]:
         "slower_soon": st.floats(1, 100),
         "loss": st.floats(0, 1),
         "rate_fps": st.floats(0, 1e6),
+        "busy": st.dictionaries(names, floats, max_size=3),
         "explore_share": st.floats(0, 0.5),
     }
     for name in ("conv_flops_per_s", "matmul_flops_per_s", "memory_bytes_per_s"):
