@@ -89,6 +89,8 @@ class Membership:
     """How far our own loop lags: what they said in time reaches us so much later."""
     layer_times: dict[tuple[str, str], LayerTimes] = field(default_factory=dict)
     """By node and model, the oldest first."""
+    words: int = 0
+    """Counts what was taken in of others: who keeps it knows whether to look again."""
 
     def on_broker(self, up: bool, now_s: float, reconnect: bool) -> None:
         """The connection came or went; leases stand still in between."""
@@ -112,6 +114,7 @@ class Membership:
         peer = self._peer(message.node, message.session, not retained, now_s, is_ready)
         if peer is None or message.connection < peer.connection:
             return
+        self.words += 1
         newer = message.connection > peer.connection
         peer.connection = message.connection
         if message.state == "lost":
@@ -131,6 +134,7 @@ class Membership:
         peer = self._peer(message.node, message.session, not retained, -math.inf)
         if peer is not None:
             peer.caps = message
+            self.words += 1
 
     def on_load(self, message: Load, now_s: float) -> None:
         """A live heartbeat: the peer is here."""
@@ -139,6 +143,7 @@ class Membership:
             return
         if not self._is_fresh(peer, now_s):
             peer.first_heard_s = now_s
+        self.words += 1
         peer.load, peer.heard_s, peer.will_heard = message, now_s, False
 
     def on_layer_times(self, message: LayerTimes) -> None:
@@ -147,6 +152,7 @@ class Membership:
         while len(self.layer_times) >= LAYER_TIMES_MAX:
             del self.layer_times[next(iter(self.layer_times))]
         self.layer_times[message.node, message.model] = message
+        self.words += 1
 
     def layers_s(self, name: str, model: str) -> tuple[float, ...]:
         """Seconds of each layer on that node, 0 where it never ran there; empty if unheard of."""

@@ -15,7 +15,7 @@ from edgeflow.graph import Graph
 from edgeflow.membership import Membership, Peer
 from edgeflow.messages import Plan, Spec
 from edgeflow.placement import nodes_named, parse_placement
-from edgeflow.planning import Proposal, propose
+from edgeflow.planning import ALGORITHMS, Proposal, propose
 from edgeflow.planning.standing import goal_of
 
 GUESSED = 0.3
@@ -76,7 +76,8 @@ def ask(
     goal = goal_of(spec)
     if memory_bytes:
         goal = replace(goal, memory_bytes=memory_bytes)
-    return propose(graph, cluster, spec.policy, allowed=allowed, goal=goal, tiles=spec.tiles)
+    algorithm = spec.policy if spec.policy in ALGORITHMS else "mincut"
+    return propose(graph, cluster, algorithm, allowed=allowed, goal=goal, tiles=spec.tiles)
 
 
 def is_worth_a_search(
