@@ -25,6 +25,7 @@ from edgeflow.crew import Crews, TileTerms
 from edgeflow.graph import Graph
 from edgeflow.messages import Rect
 from edgeflow.placement import Layout, TileMap
+from edgeflow.sharing import ALONE, Sharing
 from edgeflow.split import Patch, Segment, Split, patch_bytes, split
 from edgeflow.workload import NodeCost, Seconds, Workload
 
@@ -48,6 +49,8 @@ class Cluster:
     nodes: Mapping[str, NodeCost]
     links: Mapping[tuple[str, str], LinkCost]
     source: str
+    sharing: Sharing = ALONE
+    """What other deployments take of it; nodes and links are priced with that already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,6 +198,8 @@ class Duties:
             compute_ratio={model: ratio.ratio for model, ratio in parts.ratios.items()},
             segments=parts.holdings.segment_times(),
             memory_free_bytes=parts.sample.memory_free_bytes,
+            busy=parts.stage.busyness.busy(now_s),
+            wait_s=parts.stage.busyness.wait_s(now_s),
         )
         effects = parts.publish_own(load, now_s)
         for name, tally in parts.inflight.tallies.items():

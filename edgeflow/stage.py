@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from edgeflow.bundles import Bundles
+from edgeflow.busyness import Busyness
 from edgeflow.cancelled import Cancelled, FrameKey
 from edgeflow.events import (
     Bundle,
@@ -59,6 +60,8 @@ class Work:
     """Nothing of it is sent on."""
     is_over: bool = False
     """Nor are outputs of the model sent to the source."""
+    queued_s: float = 0.0
+    """When it was complete."""
 
     def is_of(self, frame: FrameKey, attempt: int) -> bool:
         """Whether it is that attempt at that frame, or one before it."""
@@ -107,6 +110,7 @@ class Stage:
     refused: int = 0
     expired: int = 0
     cancelled: Cancelled = field(default_factory=Cancelled)
+    busyness: Busyness = field(default_factory=Busyness)
 
     def on_frame(
         self, event: Tensors, way: Way | None, graph: Graph | None, now_s: float
@@ -133,6 +137,7 @@ class Stage:
         if not self._add(work, event) or len(work.got) < len(segment.inputs):
             return []
         del self.gathers[key]
+        work.queued_s = now_s
         self.queue.append(work)
         return self.next(now_s)
 
@@ -161,6 +166,7 @@ class Stage:
                 effects += self._forget(work)
                 continue
             self.running, self.job = work, self.job + 1
+            self.busyness.on_start(work.frame.deployment, now_s - work.queued_s, now_s)
             key = work.way.key(work.segment.at)
             effects.append(RunSegment(self.job, key, tuple(work.bundles)))
         return effects
@@ -173,6 +179,7 @@ class Stage:
         if work is None or event.job != self.job:
             return []
         self.running = None
+        self.busyness.on_end(now_s)
         effects: list[Effect] = []
         if graph is not None and not work.is_cancelled:
             budget_s = work.expires_s - now_s
@@ -193,6 +200,7 @@ class Stage:
         if work is None or job != self.job:
             return []
         self.running = None
+        self.busyness.on_end(now_s)
         failed = self._signal(work.frame, code, f"{self.me}: {text}"[:2000])
         return [failed, *self._forget(work), *self.next(now_s)]
 

@@ -42,15 +42,16 @@ ROOMS = {
         1,
         True,
         "codec graph shapes attributes ops check manifest tiles placement split parcel workload"
-        " eventlog exchange crew cost uncertainty records sheet ledger scene traces",
+        " eventlog exchange crew sharing cost uncertainty records sheet ledger scene traces",
     ),
     "decisions": Room(
         2,
         True,
         "lag foreign namesake membership election"
         " planning estimate receipts neighbours bundles deployments fetch library"
-        " timings heldplan doubts holding headers openframe tally inflight stage boards survey"
-        " policy cover covering watch replan lead relay"
+        " busyness timings heldplan doubts holding headers openframe tally inflight stage boards"
+        " survey"
+        " news policy cover covering watch replan lead relay"
         " beside whatif tileviews prices cancelled waking pace outcome",
     ),
     "mind": Room(
