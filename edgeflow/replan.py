@@ -1,7 +1,7 @@
 """When a deployment gets another plan, and which.
 
     none yet · broken · wish changed ─▶ the policy's plan now      first without fallbacks: at once
-    running  · the policy has a better one ─▶ that one
+    running  · the policy has a better one ─▶ that one     asked each REVIEW_S, after news at once
     running  · not covered ─▶ the same plan, with variants beside it
 
 Invariant: a plan that works is given up only for what its policy finds better, or what is wanted.
@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 
 from msgspec.structs import replace
 
 from edgeflow.boards import Word, describe, holding_of
 from edgeflow.codec import plan_hash
+from edgeflow.cost import Cluster
 from edgeflow.covering import Covering
 from edgeflow.deployments import View
 from edgeflow.errors import EdgeflowError
@@ -38,6 +40,8 @@ UNHELD_S = 6.0
 """A committed plan that a node says not to hold is given up after 3 of its reports."""
 REVIEW_S = 2.0
 """A running plan is compared with the best one this often."""
+NEWS_S = 0.25
+"""After news at once, but at most so often."""
 
 
 @dataclass(slots=True)
@@ -68,20 +72,24 @@ class Replan:
         is_early = now_s - watch.since_s <= SETTLE_S
         if plan is None and is_early and not is_settled(self.membership, spec.source, now_s):
             return board, ("waiting", "links are being measured")
-        if not why and now_s - watch.reviewed_s < REVIEW_S:
+        watch.switches.see(board, now_s)
+        is_news = not why and self._is_news(view, spec, graph, now_s)
+        if not (why or is_news) and now_s - watch.reviewed_s < REVIEW_S:
             return board, describe(view, board)
-        watch.reviewed_s = now_s
+        watch.reviewed_s, watch.metrics = now_s, view.metrics
         try:
-            choice = self._choose(spec, graph, board, why, kind, now_s)
+            choice = self._choose(view, spec, graph, board, (why, kind, is_news), now_s)
         except EdgeflowError as error:
             watch.hold(spec, now_s + IMPOSSIBLE_S, ("impossible", str(error)[:2000]))
             return replace(board, preparing=None), watch.verdict
         if choice is not None:
             watch.progress, watch.progress_s = -1, now_s
             new = self._sealed(claim, self._made(spec, graph, choice, claim))
+            watch.chosen = new.id, choice
             board = replace(board, preparing=new, generation=spec.generation)
+            watch.switches.begin(new.variants[0], now_s)
             watch.reviewed_s = -math.inf  # the next tick prices it, tile by tile
-        elif board.preparing is None:
+        elif board.preparing is None and not watch.policy_for(spec).is_searching(now_s):
             board = replace(board, preparing=self._covered(spec, graph, board, claim, now_s))
         return board, describe(view, board)
 
@@ -109,31 +117,56 @@ class Replan:
         watch.unheld_s = math.inf
         return ""
 
+    def _is_news(self, view: View, spec: Spec, graph: Graph, now_s: float) -> bool:
+        """Whether something was heard that may change what is best."""
+        watch = self.watches[view.name]
+        if watch.policy is None or now_s - watch.reviewed_s < NEWS_S:
+            return False
+        if watch.policy.measures and view.metrics is not watch.metrics:
+            return True
+        return watch.news.is_due(self.membership, spec.model, _input_bytes(graph), now_s)
+
     def _choose(
-        self, spec: Spec, graph: Graph, board: Board, why: str, kind: str, now_s: float
+        self,
+        view: View,
+        spec: Spec,
+        graph: Graph,
+        board: Board,
+        asked: tuple[str, str, bool],
+        now_s: float,
     ) -> Choice | None:
         """A plan that is needed, or better than the running one."""
-        watch = self.watches[spec.name]
+        (why, kind, is_news), watch = asked, self.watches[spec.name]
         cluster = survey(self.membership, spec.source, spec.model, now_s)
         plan, policy = board.preparing or board.committed, watch.policy_for(spec)
-        question = Question(spec, graph, cluster, watch.shunned_at(now_s), now_s)
+        question = self._question(view, spec, graph, cluster, now_s)
         if plan is not None and not why:
             now = standing(spec, graph, cluster, plan.variants[0])
             watch.prices.note(board, plan, now.seconds, graph, cluster)
+            watch.news.note(self.membership, spec.model, _input_bytes(graph), now.seconds, now_s)
             if math.isinf(now.seconds):
                 why, kind = "the running plan lost a link", "broken"
             elif is_switch(board) or spec.placement:
                 return None
-            question = Question(
-                *(spec, graph, cluster, watch.shunned_at(now_s), now_s),
-                plan=plan,
-                standing=now,
-                since_s=watch.committed_s,
-            )
+            question = changed(question, plan=plan, standing=now, is_news=is_news)
         if not why:
             return policy.review(question)
-        asked = ask(spec, graph, cluster, ()) if spec.placement else policy.first(question)
-        return Choice(asked, why, kind)
+        found = ask(spec, graph, cluster, ()) if spec.placement else policy.first(question)
+        return Choice(found, why, kind)
+
+    def _question(
+        self, view: View, spec: Spec, graph: Graph, cluster: Cluster, now_s: float
+    ) -> Question:
+        """What there is to know, but of the running plan."""
+        watch, lately = self.watches[view.name], view.metrics.lately if view.metrics else ()
+        return Question(
+            *(spec, graph, cluster, watch.shunned_at(now_s), now_s),
+            since_s=watch.committed_s,
+            measured={each.plan: each for each in lately if each.variant == 0},
+            prepared=tuple(watch.switches.lines),
+            keepers=frozenset(name for name, held in view.helds.items() if held.keeps_model),
+            switch_s=watch.switches.usual_s,
+        )
 
     def _covered(
         self, spec: Spec, graph: Graph, board: Board, claim: Claim, now_s: float
@@ -171,6 +204,11 @@ class Replan:
         self.seq += 1
         plan = replace(plan, id=PlanId(claim, self.seq))
         return replace(plan, hash=plan_hash(plan))
+
+
+def _input_bytes(graph: Graph) -> int:
+    """Of one frame."""
+    return sum(graph.tensors[contract.name].nbytes for contract in graph.inputs)
 
 
 def is_switch(board: Board) -> bool:

@@ -10,8 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgeflow.boards import Word
-from edgeflow.messages import PlanId, Spec, Status
-from edgeflow.policy import Policy, policy_of
+from edgeflow.history import Chronicle
+from edgeflow.cost import Cluster
+from edgeflow.messages import Metrics, PlanId, Spec, Status
+from edgeflow.news import News
+from edgeflow.policy import Policy, Switches, policy_of
+from edgeflow.policy.question import Choice
 from edgeflow.prices import Prices
 
 Fleet = frozenset[tuple[str, int]]
@@ -41,14 +45,30 @@ class Watch:
     """For which plan, among whom, it was last looked what stands in for a lost node."""
     gaps: Mapping[str, str] = field(default_factory=dict)
     """Nodes that nothing can stand in for, and why."""
+    covered_s: float = -math.inf
+    """When that was."""
+    scene: Cluster | None = None
+    """The fleet as it was priced then."""
+    likely: Mapping[str, str] = field(default_factory=dict)
+    """By placement line of a likely next plan, what would have to change."""
     shunned: dict[str, float] = field(default_factory=dict)
     status: Status | None = None
     prices: Prices = field(default_factory=Prices)
     policy: Policy | None = None
     policy_name: str = ""
+    chosen: tuple[PlanId, Choice] | None = None
+    """The plan that was decided on in this tick."""
+    history: Chronicle = field(default_factory=Chronicle)
+    news: News = field(default_factory=News)
+    switches: Switches = field(default_factory=Switches)
+    metrics: Metrics | None = None
+    """What the source had measured when plans were last compared."""
 
     def policy_for(self, spec: Spec) -> Policy:
-        """That of the wish, with its notes; a fresh one where another was wished for."""
+        """That of the wish, with its notes; a fresh one where another was wished for.
+
+        PlanningError where nobody knows it.
+        """
         if self.policy is None or self.policy_name != spec.policy:
             self.policy, self.policy_name = policy_of(spec), spec.policy
         return self.policy

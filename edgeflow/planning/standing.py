@@ -19,6 +19,9 @@ from edgeflow.planning.attain import worth_of
 from edgeflow.planning.goal import Goal, Scale, restricted
 from edgeflow.planning.proposal import Proposal
 
+SLOW = 0.15
+"""A plan for little traffic that takes so much longer than another one is slow."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -51,25 +54,25 @@ def standing(spec: Spec, graph: Graph, cluster: Cluster, line: str) -> Standing:
     return Standing(seconds, worth)
 
 
-def what_is_gained(now: Standing, proposal: Proposal, gain_min: float) -> str:
-    """Why to switch to another plan, in words; empty where it is not worth it.
+def gain_of(now: Standing, proposal: Proposal) -> tuple[float, str]:
+    """Which share of the running plan's value another plan saves, and that in words; infinite where
+    the running one breaks a constraint.
 
     A plan for little traffic is left as well where it has become slow, for its limit then is the
-    quickest plan's. `gain_min` is a share.
+    quickest plan's.
     """
     was, will = now.value, proposal.value
-    slow = proposal.predicted_s <= (1 - gain_min) * now.seconds
+    was_ms, will_ms = now.seconds * 1e3, proposal.predicted_s * 1e3
+    quicker = f"predicted {will_ms:.1f} ms instead of {was_ms:.1f} ms as things are now"
     if math.isinf(was):
-        return f"the running plan, at {now.seconds * 1e3:.1f} ms, breaks what has to be kept"
+        return math.inf, f"the running plan, at {was_ms:.1f} ms, breaks what has to be kept"
+    gain = 1 - will / was if was > 0 else 0.0
     if proposal.objective == "traffic":
-        if will < was and will <= (1 - gain_min) * was:
-            return f"predicted {will:.0f} bytes a frame instead of {was:.0f} as things are now"
-    elif will <= (1 - gain_min) * was and was > 0:
-        what = "" if proposal.objective == "latency" else " for the slowest stage"
-        return (
-            f"predicted {will * 1e3:.1f} ms{what} instead of {was * 1e3:.1f} ms as things are now"
-        )
-    if proposal.objective == "traffic" and slow:
-        was, will = now.seconds * 1e3, proposal.predicted_s * 1e3
-        return f"predicted {will:.1f} ms instead of {was:.1f} ms as things are now"
-    return ""
+        sooner = 1 - proposal.predicted_s / now.seconds if now.seconds > 0 else 0.0
+        if sooner >= SLOW and sooner > gain:
+            return sooner, quicker
+        return gain, f"predicted {will:.0f} bytes a frame instead of {was:.0f} as things are now"
+    if proposal.objective == "throughput":
+        stage = f"predicted {will * 1e3:.1f} ms for the slowest stage instead of {was * 1e3:.1f} ms"
+        return gain, f"{stage} as things are now"
+    return gain, quicker

@@ -4,24 +4,32 @@
                         ─▶ review()  a plan runs: another one that is worth the switch, or None
 
     mincut (default), dads, edge-only …   planned anew by that algorithm as costs change   `live`
+    static                                planned once                                     `static`
 
-A policy keeps notes of one deployment, and only the leader has any: a new leader starts anew.
+What a switch costs and when it is worth that is in `switching` and `worth`. A policy keeps notes of
+one deployment, and only the leader has any: a new leader starts anew.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from edgeflow.messages import Spec
-from edgeflow.planning import Proposal
+from edgeflow.planning import ALGORITHMS, PlanningError, Proposal
 from edgeflow.policy.live import Live
 from edgeflow.policy.question import Choice, Question
+from edgeflow.policy.static import Static
+from edgeflow.policy.switching import Switches
 
-__all__ = ["Choice", "Policy", "Question", "policy_of"]
+__all__ = ["POLICIES", "Choice", "Policy", "Question", "Switches", "policy_of"]
 
 
 class Policy(Protocol):
     """Chooses plans of one deployment."""
+
+    measures: bool
+    """Wants to be asked as soon as frames were measured."""
 
     def first(self, question: Question) -> Proposal:
         """A plan that is needed now; PlanningError says why there is none."""
@@ -29,7 +37,19 @@ class Policy(Protocol):
     def review(self, question: Question) -> Choice | None:
         """Another plan than the running one; None where that stays."""
 
+    def is_searching(self, now_s: float) -> bool:
+        """Whether the running plan is only tried: nothing is prepared beside it."""
+
+
+_OWN: dict[str, Callable[[], Policy]] = {
+    "static": Static,
+}
+POLICIES = ("mincut", *_OWN, *(name for name in ALGORITHMS if name not in ("mincut", *_OWN)))
+"""All names: those with a file of their own, and every planner."""
+
 
 def policy_of(spec: Spec) -> Policy:
-    """A fresh one, for what is wanted."""
-    return Live()
+    """A fresh one, for what is wanted; PlanningError where nobody knows it."""
+    if spec.policy not in POLICIES:
+        raise PlanningError(f"no policy {spec.policy!r}: choose of {', '.join(POLICIES)}")
+    return _OWN.get(spec.policy, Live)()

@@ -36,6 +36,14 @@ class Question:
     """When the running plan was committed."""
     measured: Mapping[str, Lately] = field(default_factory=dict)
     """By plan id in words: what its frames took, as far as told."""
+    is_news: bool = False
+    """Asked because something notable was heard."""
+    prepared: tuple[str, ...] = ()
+    """Placement lines that are built already, or were: their nodes have the weights."""
+    keepers: frozenset[str] = frozenset()
+    """Nodes that have every weight of the model."""
+    switch_s: float = 0.0
+    """What earlier switches of this deployment took; 0: there was none."""
 
 
 @dataclass(frozen=True, slots=True)

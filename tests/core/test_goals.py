@@ -21,7 +21,7 @@ from edgeflow.planning.brute import all_placements
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.cut import Prices
 from edgeflow.planning.milp import RowProgramme
-from edgeflow.planning.standing import Standing, goal_of, standing, what_is_gained
+from edgeflow.planning.standing import Standing, gain_of, goal_of, standing
 from edgeflow.planning.wiring import Wiring
 from edgeflow.survey import ask
 
@@ -501,17 +501,22 @@ def test_a_running_plan_stands_by_what_is_wanted_of_it() -> None:
     assert now("l0..l3 @gone") == Standing(math.inf, math.inf)
 
 
-def test_a_switch_is_worth_it_where_the_objective_gains_enough() -> None:
+def test_what_is_gained_is_a_share_of_what_is_wanted_and_said_in_words() -> None:
     found = plan(home(), Goal("throughput"))
     slow, near = Standing(0.6, 0.5), Standing(0.9, 0.31)
-    assert "300.0 ms for the slowest stage instead of 500.0 ms" in what_is_gained(slow, found, 0.15)
-    assert what_is_gained(near, found, 0.15) == "", "a slower frame is no reason"
-    broken = Standing(0.6, math.inf)
-    assert "at 600.0 ms, breaks what has to be kept" in what_is_gained(broken, found, 0.15)
+    gain, words = gain_of(slow, found)
+    assert gain == pytest.approx(0.4)
+    assert "300.0 ms for the slowest stage instead of 500.0 ms" in words
+    assert gain_of(near, found)[0] < 0.04, "a slower frame is no reason"
+    gain, words = gain_of(Standing(0.6, math.inf), found)
+    assert gain == math.inf
+    assert "at 600.0 ms, breaks what has to be kept" in words
 
 
 def test_a_plan_for_little_traffic_is_left_for_fewer_bytes_or_when_it_is_slow() -> None:
     found = plan(home(), Goal("traffic"))
-    assert "410 bytes a frame instead of 1010" in what_is_gained(Standing(0.7, 1010), found, 0.15)
-    assert "675.0 ms instead of 1230.0 ms" in what_is_gained(Standing(1.23, 0), found, 0.15)
-    assert what_is_gained(Standing(0.7, 410), found, 0.15) == ""
+    assert "410 bytes a frame instead of 1010" in gain_of(Standing(0.7, 1010), found)[1]
+    gain, words = gain_of(Standing(1.23, 0), found)
+    assert gain > 0.4
+    assert "675.0 ms instead of 1230.0 ms" in words
+    assert gain_of(Standing(0.7, 410), found)[0] == 0.0

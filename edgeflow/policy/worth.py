@@ -1,0 +1,111 @@
+"""When a better plan is worth the switch.
+
+    gain > lost by switching ÷ seconds that things are expected to last + margin
+    gain · seconds since the last change > PATIENCE_S      a large gain is followed at once
+
+The margin is what estimates may be off by, or MARGIN, and grows with each small gain that was
+followed lately, most of all back to a plan that was left: two plans of nearly equal price change
+places once, and then the noise has to be larger than it was. Large gains are no noise, and follow
+each other as they come.
+
+Invariant: a plan that works is given up only for what is measurably better; at most
+CHANGES_A_MINUTE times a minute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from edgeflow.cost import CostModel
+from edgeflow.errors import EdgeflowError
+from edgeflow.placement import format_placement, parse_placement
+from edgeflow.planning import Proposal
+from edgeflow.planning.standing import gain_of
+from edgeflow.policy.question import Question
+from edgeflow.policy.switching import lost_s
+from edgeflow.uncertainty import difference_deviation_s
+
+MARGIN = 0.04
+"""A better plan must promise so much less of what is wanted, however sure that is. Lower follows
+what nobody notices; a running plan may be worse than the best one by this share for ever."""
+SIGMAS = 2.0
+"""So many standard deviations of the predicted difference a gain must be. Higher is calmer, and
+leaves a better plan unused until more was measured."""
+DOUBT_MAX = 0.25
+"""What is only guessed counts for no more: a plan that promises more than this is tried."""
+PATIENCE_S = 0.4
+"""Gain · seconds since the last change: half a frame's time is won after 0.8 s, a tenth after 4 s.
+Higher keeps plans longer."""
+LASTS_S_MIN, LASTS_S_MAX = 10.0, 600.0
+"""Things are expected to last as long as they have since the last change, within these."""
+LARGE = 0.25
+"""A gain of this share is no noise, whatever was followed lately."""
+MEMORY_S = 600.0
+"""Changes are remembered for so long."""
+CALMER, BACK = 1.5, 2.0
+"""The margin's factors: for each small gain that was followed lately, and for a plan that was left
+lately. Higher is calmer."""
+CHANGES_A_MINUTE = 8
+"""Whatever is promised: each change takes a few messages of everybody."""
+
+
+class Change(NamedTuple):
+    """One that was worth it."""
+
+    at_s: float
+    left: str
+    """The placement line that ran before."""
+    gain: float
+
+
+@dataclass(slots=True)
+class Worth:
+    """What was followed lately, of one deployment."""
+
+    changes: deque[Change] = field(default_factory=lambda: deque(maxlen=64))
+
+    def judge(self, question: Question, proposal: Proposal) -> str:
+        """Why to switch, in words; empty where it is not worth it. What is, is remembered."""
+        assert question.plan is not None
+        gain, words = gain_of(question.standing, proposal)
+        if math.isinf(gain):
+            return words
+        if gain <= MARGIN or self._lately(question, 60.0) >= CHANGES_A_MINUTE:
+            return ""
+        since_s = max(0.0, question.now_s - question.since_s)
+        lasts_s = min(max(since_s, LASTS_S_MIN), LASTS_S_MAX)
+        doubt = doubt_of(question, proposal)
+        needed = lost_s(question, proposal.placement) / lasts_s
+        needed += self._margin(question, proposal, gain, doubt)
+        if gain <= needed or (gain - min(doubt, gain / 2)) * since_s < PATIENCE_S:
+            return ""
+        self.changes.append(Change(question.now_s, question.plan.variants[0], gain))
+        return words
+
+    def _margin(self, question: Question, proposal: Proposal, gain: float, doubt: float) -> float:
+        margin = max(MARGIN, doubt)
+        if gain >= LARGE + doubt:
+            return margin
+        lately = [each for each in self.changes if question.now_s - each.at_s <= MEMORY_S]
+        small = [each for each in lately if each.gain < LARGE]
+        line = format_placement(question.graph, proposal.placement)
+        factor = CALMER ** len(small) * (BACK if any(line == each.left for each in small) else 1.0)
+        return min(margin * factor, max(margin, LARGE))
+
+    def _lately(self, question: Question, seconds: float) -> int:
+        return sum(question.now_s - each.at_s <= seconds for each in self.changes)
+
+
+def doubt_of(question: Question, proposal: Proposal) -> float:
+    """Which share of the running plan's price the gain may be off by."""
+    assert question.plan is not None
+    try:
+        costs = CostModel(question.graph, question.cluster)
+        running = parse_placement(question.graph, question.plan.variants[0])
+        off_s = difference_deviation_s(costs, running, proposal.placement)
+    except EdgeflowError:
+        return DOUBT_MAX
+    return min(DOUBT_MAX, SIGMAS * off_s / max(question.standing.seconds, 1e-9))
