@@ -56,6 +56,12 @@ def holding_of(view: View, plan: Plan, node: str) -> tuple[str, int, str]:
     return "", 0, ""
 
 
+def fetched_bytes(view: View, plan: Plan) -> int:
+    """Weights that its nodes lacked when they began to prepare a plan."""
+    helds = [held for held in view.helds.values() if held.session == plan.sessions.get(held.node)]
+    return sum(each.want_bytes for held in helds for each in held.plans if each.hash == plan.hash)
+
+
 def patience_s(view: View, plan: Plan, late: Sequence[str]) -> float:
     """How long these nodes may be without progress: longer when all of them only build."""
     builds = all(holding_of(view, plan, node)[0] == "building" for node in late)

@@ -67,6 +67,8 @@ class Control:
     def on_sampled(self, event: Sampled, now_s: float) -> list[Effect]:
         """For the next heartbeat."""
         self.parts.sample = event
+        if event.unix_s:
+            self.parts.lead.wall_s = event.unix_s - now_s
         return []
 
     def on_calibrated(self, event: Calibrated, now_s: float) -> list[Effect]:

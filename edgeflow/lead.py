@@ -5,9 +5,10 @@
        '---------------------------------------'  '--------------------------------------------'
 
 The board (`plan` topic) is the whole truth: what is prepared, what is committed, what still drains.
-It is republished each period, so nothing hangs on one message. A new leader adopts the board it has
-heard and changes only what does not work. That a committed plan is held it does not believe but
-hear: who forgot it, or uses another, makes the leader plan anew.
+It is republished each period, so nothing hangs on one message; beside it stand status and history,
+for people. A new leader adopts the board it has heard and changes only what does not work. That a
+committed plan is held it does not believe but hear: who forgot it, or uses another, makes the
+leader plan anew.
 
 Invariants: at most two committed plans (one draining) and one preparing per deployment (F5); a plan
 is committed only after every node in it said READY for that hash.
@@ -20,6 +21,7 @@ from math import inf
 
 from msgspec.structs import replace
 
+from edgeflow import wording
 from edgeflow.boards import Word, adopted, emptied, holding_of, is_drained, patience_s, status_of
 from edgeflow.deployments import View
 from edgeflow.events import Effect, Publish
@@ -47,6 +49,8 @@ class Lead:
     me: str
     membership: Membership
     replan: Replan = field(init=False)
+    wall_s: float = 0.0
+    """The wall clock less this node's own, for people; 0: unknown."""
 
     def __post_init__(self) -> None:
         self.replan = Replan(self.membership)
@@ -63,9 +67,11 @@ class Lead:
             return []
         watch = self.watches.setdefault(view.name, Watch(now_s))
         old = adopted(spec, view.board, claim)
+        watch.history.wall_s = self.wall_s
         notices: list[Effect] = []
         source = self.membership.peers.get(spec.source)
         if spec.removed:
+            watch.history.clear()
             board, word = emptied(spec, old, PlanId(claim, self.replan.seq)), ("removed", "removed")
         elif source is None or not self.membership.is_usable(spec.source, source.session, now_s):
             watch.waiting_s = min(watch.waiting_s, now_s)
@@ -78,8 +84,11 @@ class Lead:
             word = ("waiting", f"the source {spec.source} is not here")
         else:
             watch.waiting_s = inf
-            board, notices = self._advance(view, spec, old, now_s)
+            notices = self._judge(view, old, now_s)
+            board, more = self._advance(view, spec, old, now_s)
+            notices += more
             board, word = self.replan.advance(view, spec, graph, board, claim, now_s)
+            self._note(watch, board, now_s)
         return [*self._publish(view, spec, board, old, claim, word, now_s), *notices]
 
     # --- what is under way ---------------------------------------------------------------------
@@ -101,8 +110,9 @@ class Lead:
             if not any(each.variants[0] == plan.variants[0] for each in old):
                 watch.committed_s, watch.unheld_s = now_s, inf
             board = replace(board, preparing=None, committed=plan, draining=old)
-            sentence = f"{view.name} runs as {plan.variants[0]}: {plan.reason}"
-            return board, [Publish(Notice(view.name, self.me, "plan", sentence[:2000]))]
+            change = watch.history.commit(view, plan, now_s)
+            sentence = wording.committed(view.name, plan, change)
+            return board, [Publish(Notice(view.name, self.me, "plan", sentence))]
         for node in late:
             status, _, why = states[node]
             if status == "failed":
@@ -129,6 +139,27 @@ class Lead:
         notice = Notice(spec.name, self.me, "refused", text)
         return replace(board, preparing=None), [Publish(notice)]
 
+    # --- the history ---------------------------------------------------------------------------
+
+    def _judge(self, view: View, board: Board, now_s: float) -> list[Effect]:
+        """What came of a plan, once that is known."""
+        change = self.watches[view.name].history.follow(view, board, now_s)
+        if change is None:
+            return []
+        sentence = wording.judged(view.name, change)
+        return [Publish(Notice(view.name, self.me, "outcome", sentence))]
+
+    def _note(self, watch: Watch, board: Board, now_s: float) -> None:
+        """A change that was decided on just now."""
+        plan, chosen, running = board.preparing, watch.chosen, board.committed
+        watch.chosen = None
+        if plan is None or chosen is None or chosen[0] != plan.id:
+            return
+        before = (running.variants[0], watch.prices.of(running).seconds) if running else ("", 0.0)
+        choice = chosen[1]
+        if choice.kind == "broken" or plan.variants[0] != before[0]:
+            watch.history.decide(plan, choice.kind, choice.why, before, now_s)
+
     # --- telling -------------------------------------------------------------------------------
 
     def _publish(
@@ -153,4 +184,5 @@ class Lead:
             effects.append(Publish(status))
         if effects:
             watch.published_s, watch.status = now_s, status
-        return effects
+        history = watch.history.tell(view, self.me, now_s)
+        return effects if history is None else [*effects, Publish(history)]

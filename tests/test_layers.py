@@ -52,7 +52,7 @@ ROOMS = {
         " busyness timings heldplan doubts holding headers openframe tally inflight stage boards"
         " survey"
         " news policy cover covering watch replan lead relay"
-        " beside whatif tileviews prices cancelled waking pace outcome",
+        " beside whatif tileviews prices cancelled waking pace outcome history wording",
     ),
     "mind": Room(
         3,
