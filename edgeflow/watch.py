@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgeflow.boards import Word
-from edgeflow.history import Chronicle
-from edgeflow.history import Chronicle
 from edgeflow.cost import Cluster
+from edgeflow.history import Chronicle
 from edgeflow.messages import Metrics, PlanId, Spec, Status
 from edgeflow.news import News
 from edgeflow.policy import Policy, Switches, policy_of
-from edgeflow.policy.question import Choice
 from edgeflow.policy.question import Choice
 from edgeflow.prices import Prices
 
@@ -58,9 +56,6 @@ class Watch:
     prices: Prices = field(default_factory=Prices)
     policy: Policy | None = None
     policy_name: str = ""
-    chosen: tuple[PlanId, Choice] | None = None
-    """The plan that was decided on in this tick."""
-    history: Chronicle = field(default_factory=Chronicle)
     chosen: tuple[PlanId, Choice] | None = None
     """The plan that was decided on in this tick."""
     history: Chronicle = field(default_factory=Chronicle)
