@@ -86,7 +86,6 @@ class Replan:
             watch.progress, watch.progress_s = -1, now_s
             new = self._sealed(claim, self._made(spec, graph, choice, claim))
             watch.chosen = new.id, choice
-            watch.chosen = new.id, choice
             board = replace(board, preparing=new, generation=spec.generation)
             watch.switches.begin(new.variants[0], now_s)
             watch.reviewed_s = -math.inf  # the next tick prices it, tile by tile
