@@ -66,6 +66,7 @@ class Lead:
         if spec is None:
             return []
         watch = self.watches.setdefault(view.name, Watch(now_s))
+        self.replan.capacity.see(view, graph, now_s)
         old = adopted(spec, view.board, claim)
         watch.history.wall_s = self.wall_s
         notices: list[Effect] = []

@@ -10,12 +10,14 @@ Invariant: a plan that works is given up only for what its policy finds better, 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 
 from msgspec.structs import replace
 
 from edgeflow.boards import Word, describe, holding_of
+from edgeflow.capacity import Capacity
 from edgeflow.codec import plan_hash
 from edgeflow.cost import Cluster
 from edgeflow.covering import Covering
@@ -27,9 +29,10 @@ from edgeflow.membership import Membership
 from edgeflow.messages import Board, Claim, Plan, PlanId, Spec
 from edgeflow.placement import format_placement, nodes_of
 from edgeflow.planning import Proposal
+from edgeflow.planning.fit import UnfitError
 from edgeflow.planning.standing import standing
 from edgeflow.policy import Choice, Question
-from edgeflow.survey import ask, in_use, is_settled, survey, what_broke
+from edgeflow.survey import ask, in_use, is_settled, what_broke
 from edgeflow.watch import Watch
 
 SETTLE_S = 4.0
@@ -52,9 +55,11 @@ class Replan:
     seq: int = 0
     watches: dict[str, Watch] = field(default_factory=dict)
     covering: Covering = field(init=False)
+    capacity: Capacity = field(init=False)
 
     def __post_init__(self) -> None:
         self.covering = Covering(self.membership)
+        self.capacity = Capacity(self.membership)
 
     def advance(
         self, view: View, spec: Spec, graph: Graph | None, board: Board, claim: Claim, now_s: float
@@ -137,7 +142,7 @@ class Replan:
     ) -> Choice | None:
         """A plan that is needed, or better than the running one."""
         (why, kind, is_news), watch = asked, self.watches[spec.name]
-        cluster = survey(self.membership, spec.source, spec.model, now_s)
+        cluster = self.capacity.cluster(spec, now_s)
         plan, policy = board.preparing or board.committed, watch.policy_for(spec)
         question = self._question(view, spec, graph, cluster, now_s)
         if plan is not None and not why:
@@ -150,7 +155,9 @@ class Replan:
                 return None
             question = changed(question, plan=plan, standing=now, is_news=is_news)
         if not why:
-            return policy.review(question)
+            with suppress(UnfitError):
+                return policy.review(question)
+            return None
         found = ask(spec, graph, cluster, ()) if spec.placement else policy.first(question)
         return Choice(found, why, kind)
 

@@ -37,6 +37,8 @@ class Use:
     """As it is now: what others wait for."""
     kept: Mapping[Place, float]
     """That has to be left to it: what it said it needs, else what it takes."""
+    is_said: bool = False
+    """It said what it needs, and was promised that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,10 @@ class Sharing:
     def taken(self, place: Place) -> float:
         """Share that has to be left to the others."""
         return sum(each.kept.get(place, 0.0) for each in self.others)
+
+    def promised(self, place: Place) -> float:
+        """Share of it that others were promised."""
+        return sum(each.kept.get(place, 0.0) for each in self.others if each.is_said)
 
     def left(self, place: Place) -> float:
         """Share that a plan may fill; not below 0."""

@@ -15,8 +15,10 @@ from edgeflow.graph import Graph
 from edgeflow.membership import Membership, Peer
 from edgeflow.messages import Plan, Spec
 from edgeflow.placement import nodes_named, parse_placement
-from edgeflow.planning import ALGORITHMS, Proposal, propose
+from edgeflow.planning import ALGORITHMS, Goal, Proposal, propose
+from edgeflow.planning.fit import Fitting, scaled
 from edgeflow.planning.standing import goal_of
+from edgeflow.sharing import ALONE, Sharing
 
 GUESSED = 0.3
 """How far the seconds of a node that ran nothing of a model may be off, as a share, and of a link
@@ -35,8 +37,11 @@ SHIFT = 0.1
 """Sooner, where the running plan's price changed by this share since."""
 
 
-def survey(membership: Membership, source: str, model: str, now_s: float) -> Cluster:
-    """The nodes and links that a plan may use, with what was learned of each."""
+def survey(
+    membership: Membership, source: str, model: str, now_s: float, sharing: Sharing = ALONE
+) -> Cluster:
+    """The nodes and links that a plan may use, with what was learned of each, at the prices that
+    the other deployments leave."""
     peers = {peer.name: peer for peer in membership.alive(now_s) if peer.state == "ready"}
     timed = {name: membership.layers_s(name, model) for name in peers}
     # Beside layer times a ratio tells of load and heat, which are a node's own.
@@ -54,7 +59,10 @@ def survey(membership: Membership, source: str, model: str, now_s: float) -> Clu
         for other, report in peer.load.links.items()
         if report.up and other in peers
     }
-    return Cluster(nodes, links, source)
+    factors = {
+        place: sharing.slowdown(place) for place in [*((name, name) for name in nodes), *links]
+    }
+    return replace(scaled(Cluster(nodes, links, source), factors), sharing=sharing)
 
 
 def ask(
@@ -67,17 +75,24 @@ def ask(
     """The best plan for what is wanted, or the one that the user fixed. `memory_bytes` limits what
     weights may take on a node.
 
-    PlanningError or PlacementError says what is in the way.
+    PlanningError or PlacementError says what is in the way; UnfitError, one of the former, that
+    others leave too little for the rate that it has to keep up with.
     """
+    goal, pinned = goal_of(spec), None
     if spec.placement:
         pinned = parse_placement(graph, spec.placement)
-        return propose(graph, cluster, "mincut", pinned=pinned, goal=goal_of(spec))
-    allowed = frozenset(cluster.nodes) - frozenset(shunned)
-    goal = goal_of(spec)
-    if memory_bytes:
+    elif memory_bytes:
         goal = replace(goal, memory_bytes=memory_bytes)
+    allowed = frozenset(cluster.nodes) - frozenset(() if pinned else shunned)
     algorithm = spec.policy if spec.policy in ALGORITHMS else "mincut"
-    return propose(graph, cluster, algorithm, allowed=allowed, goal=goal, tiles=spec.tiles)
+
+    def plan(cluster: Cluster, goal: Goal, allowed: frozenset[str]) -> Proposal:
+        if pinned:
+            return propose(graph, cluster, "mincut", pinned=pinned, goal=goal)
+        return propose(graph, cluster, algorithm, allowed=allowed, goal=goal, tiles=spec.tiles)
+
+    fitting = Fitting(graph, cluster, goal, allowed, plan)
+    return fitting.check(plan(cluster, goal, allowed)) if pinned else fitting.best()
 
 
 def is_worth_a_search(

@@ -50,7 +50,7 @@ ROOMS = {
         "lag foreign namesake membership election"
         " planning estimate receipts neighbours bundles deployments fetch library"
         " busyness timings heldplan doubts holding headers openframe tally inflight stage boards"
-        " survey"
+        " survey capacity"
         " news policy cover covering watch replan lead relay"
         " beside whatif tileviews prices cancelled waking pace outcome history wording",
     ),

@@ -16,6 +16,7 @@ from edgeflow.graph import Graph
 from edgeflow.messages import Spec
 from edgeflow.placement import nodes_of, parse_placement
 from edgeflow.planning.attain import worth_of
+from edgeflow.planning.fit import is_overrun
 from edgeflow.planning.goal import Goal, Scale, restricted
 from edgeflow.planning.proposal import Proposal
 
@@ -50,6 +51,8 @@ def standing(spec: Spec, graph: Graph, cluster: Cluster, line: str) -> Standing:
     except EdgeflowError:
         return lost
     seconds = open_.evaluate(placement).total_s
+    if is_overrun(cluster, open_.evaluate(placement)):
+        return Standing(seconds, math.inf)
     worth, _ = worth_of(Scale.of(goal, costs), costs.evaluate(placement), goal.latency_s_max)
     return Standing(seconds, worth)
 

@@ -1,0 +1,149 @@
+"""What each deployment takes of nodes and links, as their leader keeps account of it.
+
+    heartbeats: busy shares ──┬─▶ Use of each deployment ─▶ Sharing of one ─▶ survey ─▶ its Cluster
+    boards: plans, rates ─────┘       (busy, kept)            (the others)
+
+A plan that was made lately is not in the heartbeats yet, so its shares are booked by what it
+should take: rate times seconds. Thus when two deployments crowd one node and the first one leaves,
+the second one sees it gone at once and stays, instead of leaving as well.
+
+A rate that was said is kept free for whoever said it. Who said none keeps what it takes at the
+moment; its rate follows from the shares that its plan has.
+
+Invariant: all of it can be lost; a new leader has heartbeats and boards, and learns the rates anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edgeflow.busyness import MEAN_S
+from edgeflow.cost import Cluster, CostModel
+from edgeflow.deployments import View
+from edgeflow.errors import EdgeflowError
+from edgeflow.graph import Graph
+from edgeflow.membership import HEARTBEAT_S, Membership
+from edgeflow.messages import Plan, Spec
+from edgeflow.placement import nodes_of, parse_placement
+from edgeflow.planning.fit import busy_s
+from edgeflow.sharing import Place, Sharing, Use
+from edgeflow.survey import survey
+
+BOOKED_S = 2 * MEAN_S + HEARTBEAT_S
+"""A plan is booked by what it should take for so long after it was committed: then 86 % of it show
+in the heartbeats. Shorter takes what still fades for what is."""
+PRICED_S = 10.0
+"""What a plan takes a frame is looked at again this often: it follows load and heat of nodes."""
+TINY = 1e-6
+
+
+@dataclass(slots=True)
+class Account:
+    """Of one deployment."""
+
+    view: View
+    graph: Graph
+    line: str = ""
+    """Of its newest plan; empty: it has none."""
+    moved_s: float = float("-inf")
+    """When that plan was last on its way."""
+    frame_s: Mapping[Place, float] = field(default_factory=dict)
+    """What one frame takes of each place under it."""
+    priced_s: float = float("-inf")
+    rate_fps: float = 0.0
+    """As its shares tell, for who said none."""
+
+
+@dataclass(slots=True)
+class Capacity:
+    """Of all deployments that this node leads."""
+
+    membership: Membership
+    accounts: dict[str, Account] = field(default_factory=dict)
+
+    def see(self, view: View, graph: Graph | None, now_s: float) -> None:
+        """A deployment as it is now, wanted or not."""
+        spec = view.spec
+        if spec is None or spec.removed or graph is None:
+            self.accounts.pop(view.name, None)
+            return
+        account = self.accounts.setdefault(view.name, Account(view, graph))
+        account.view, account.graph = view, graph
+        plan = _newest(view)
+        line = plan.variants[0] if plan is not None else ""
+        committed = view.board.committed if view.board is not None else None
+        is_new = line != account.line and account.line != ""
+        if is_new or (plan is not None and (committed is None or committed.variants[0] != line)):
+            account.moved_s = now_s
+        if line != account.line or now_s - account.priced_s >= PRICED_S:
+            account.line, account.priced_s = line, now_s
+            account.frame_s = self._frame_s(spec, graph, plan, now_s)
+        if now_s - account.moved_s > BOOKED_S:
+            account.rate_fps = self._rate_fps(account)
+
+    def cluster(self, spec: Spec, now_s: float) -> Cluster:
+        """The nodes and links for one deployment, at the prices that the others leave."""
+        sharing = self.sharing(spec, now_s)
+        return survey(self.membership, spec.source, spec.model, now_s, sharing)
+
+    def sharing(self, spec: Spec, now_s: float) -> Sharing:
+        """What one deployment needs, and what the others take."""
+        own = self.accounts.get(spec.name)
+        rate_fps = spec.rate_fps or (own.rate_fps if own is not None else 0.0)
+        others = (self.use(name, now_s) for name in sorted(self.accounts) if name != spec.name)
+        return Sharing(rate_fps, spec.rate_fps > 0, tuple(each for each in others if each.kept))
+
+    def use(self, name: str, now_s: float) -> Use:
+        """What a deployment takes now, and what has to be left to it."""
+        account = self.accounts[name]
+        spec = account.view.spec
+        assert spec is not None
+        if not account.line:
+            return Use(name, {}, {})
+        measured = self._measured(name)
+        said = {place: spec.rate_fps * seconds for place, seconds in account.frame_s.items()}
+        booked = {place: account.rate_fps * s for place, s in account.frame_s.items()}
+        if now_s - account.moved_s <= BOOKED_S:
+            busy = said if spec.rate_fps else booked
+        else:
+            busy = {place: share for place, share in booked.items() if place[0] != place[1]}
+            busy |= {(node, node): share for node, share in measured.items()}
+        kept = said if spec.rate_fps else busy
+        kept = {place: share for place, share in kept.items() if share > TINY}
+        return Use(name, busy, kept, spec.rate_fps > 0)
+
+    def _measured(self, name: str) -> dict[str, float]:
+        """Shares of nodes, as these say."""
+        return {
+            peer.name: peer.load.busy[name]
+            for peer in self.membership.peers.values()
+            if peer.load is not None and name in peer.load.busy
+        }
+
+    def _rate_fps(self, account: Account) -> float:
+        """Frames a second that the shares of its nodes come from."""
+        alone_s = sum(seconds for (a, b), seconds in account.frame_s.items() if a == b)
+        return sum(self._measured(account.view.name).values()) / alone_s if alone_s > 0 else 0.0
+
+    def _frame_s(
+        self, spec: Spec, graph: Graph, plan: Plan | None, now_s: float
+    ) -> Mapping[Place, float]:
+        """What a frame takes of each place; what was known where the plan cannot be priced."""
+        known = self.accounts[spec.name].frame_s
+        if plan is None:
+            return {}
+        cluster = survey(self.membership, spec.source, spec.model, now_s)
+        try:
+            layout = parse_placement(graph, plan.variants[0])
+            if not nodes_of(layout) <= cluster.nodes.keys():
+                return known
+            return busy_s(cluster, CostModel(graph, cluster).evaluate(layout))
+        except EdgeflowError:
+            return known
+
+
+def _newest(view: View) -> Plan | None:
+    """The plan that it runs, or is about to."""
+    board = view.board
+    return (board.preparing or board.committed) if board is not None else None
