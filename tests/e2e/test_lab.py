@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -169,7 +170,7 @@ def traces() -> list[str]:
         found += [f"file {path}" for path in Path(place).glob("edgeflow*")]
     for process in psutil.process_iter(["cmdline"]):
         line = " ".join(process.info["cmdline"] or ())
-        if "edgeflow" in line and "pytest" not in line and process.pid != os.getpid():
+        if re.search("-m edgeflow|/edgeflow-lab", line) and process.pid != os.getpid():
             found.append(f"process {line}")
     return sorted(found)
 
