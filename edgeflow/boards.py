@@ -102,6 +102,12 @@ def fallbacks_of(plan: Plan, gaps: Mapping[str, str]) -> tuple[Fallback, ...]:
     return tuple(found)
 
 
+def standbys_of(plan: Plan, likely: Mapping[str, str]) -> tuple[str, ...]:
+    """What is prepared beside fallbacks; `likely` says by placement line for which change."""
+    lines = (line for line in plan.variants[1:] if line in likely)
+    return tuple(f"if {likely[line]}: {line}"[:2000] for line in lines)
+
+
 def status_of(
     spec: Spec,
     board: Board,
@@ -109,6 +115,7 @@ def status_of(
     leader: str,
     prices: Prices,
     gaps: Mapping[str, str] = MappingProxyType({}),
+    likely: Mapping[str, str] = MappingProxyType({}),
 ) -> Status:
     """Of the committed plan, or else of the prepared one, as things are now."""
     plan = board.committed or board.preparing
@@ -126,4 +133,5 @@ def status_of(
         leader=leader,
         tiles=price.tiles,
         fallbacks=fallbacks_of(board.committed, gaps) if board.committed else (),
+        standbys=standbys_of(board.committed, likely) if board.committed else (),
     )

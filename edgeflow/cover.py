@@ -13,12 +13,12 @@ Invariant: pure. Every node of the plan but its source is covered, or a gap says
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from edgeflow.cost import Cluster
+from edgeflow.cost import Cluster, CostModel
 from edgeflow.errors import EdgeflowError
 from edgeflow.graph import Graph
 from edgeflow.messages import Spec
@@ -53,41 +53,49 @@ def cover(
     layout: Layout,
     shunned: Collection[str],
     free_bytes: Mapping[str, int],
+    known: Sequence[Layout] = (),
 ) -> Cover:
-    """What to prepare beside `layout`; `free_bytes` by node, where known."""
+    """What to prepare beside `layout`; `free_bytes` by node, where known. `known` was prepared so
+    far: it is kept where it is good enough."""
     losses = sorted(nodes_of(layout) - {spec.source})
     if spec.placement:
         return Cover((), frozenset(), dict.fromkeys(losses, "the plan was fixed by hand"))
     free, gaps = dict(free_bytes), {}
-    chosen: list[Proposal] = []
+    costs = CostModel(graph, cluster)
+    chosen: list[tuple[Layout, float]] = []
     for lost in losses:
+        avoided = [*shunned, lost]
         try:
-            best = _without(lost, spec, graph, cluster, shunned, free)
+            best = best_untiled(spec, graph, cluster, avoided, free)
         except EdgeflowError as error:
             gaps[lost] = str(error)[:500]
             continue
-        at_hand = (each for each in chosen if lost not in nodes_of(each.placement))
-        if any(each.predicted_s <= REUSE * best.predicted_s for each in at_hand):
+        enough_s = REUSE * best.predicted_s
+        if any(s <= enough_s and lost not in nodes_of(each) for each, s in chosen):
             continue
         if len(chosen) >= VARIANTS_MAX:
             gaps[lost] = f"{VARIANTS_MAX} other variants are prepared already"
             continue
-        chosen.append(best)
-        for node, size_bytes in _needs(graph, best.placement):
-            free[node] = max(0, free[node] - size_bytes) if node in free else 0
-    return Cover(tuple(each.placement for each in chosen), frozenset(losses) - gaps.keys(), gaps)
+        kept = (
+            (each, costs.evaluate(each).total_s)
+            for each in known
+            if nodes_of(each) <= cluster.nodes.keys() - set(avoided)
+        )
+        within = (each for each in kept if each[1] <= enough_s)
+        chosen.append(next(within, (best.placement, best.predicted_s)))
+        free = left_over(graph, chosen[-1][0], free)
+    return Cover(tuple(each for each, _ in chosen), frozenset(losses) - gaps.keys(), gaps)
 
 
-def _without(
-    lost: str,
+def best_untiled(
     spec: Spec,
     graph: Graph,
     cluster: Cluster,
-    shunned: Collection[str],
+    avoided: Collection[str],
     free_bytes: Mapping[str, int],
 ) -> Proposal:
-    """The best untiled plan without that node; by the default policy where the wished one has
-    none. EdgeflowError says what is in the way."""
+    """The best plan without tiles and without these nodes, that fits into what memory is left; by
+    the default policy where the wished one has none. EdgeflowError says what is in the way."""
     spec = replace(spec, tiles=False, latency_s_max=0.0)
     weights_bytes = WEIGHTS_FACTOR * sum(weight.nbytes for weight in graph.weights.values())
     memory = {
@@ -96,15 +104,23 @@ def _without(
         if size < weights_bytes and node != spec.source
     }
     try:
-        return ask(spec, graph, cluster, [*shunned, lost], memory)
+        return ask(spec, graph, cluster, avoided, memory)
     except EdgeflowError:
         if spec.policy == "mincut":
             raise
-        return ask(replace(spec, policy="mincut"), graph, cluster, [*shunned, lost], memory)
+        return ask(replace(spec, policy="mincut"), graph, cluster, avoided, memory)
 
 
-def _needs(graph: Graph, layout: Layout) -> Iterator[tuple[str, int]]:
-    """Bytes that each node of an untiled layout needs for its part."""
+def needs(graph: Graph, layout: Layout) -> Iterator[tuple[str, int]]:
+    """Bytes that each node needs for its part."""
     for node in sorted(nodes_of(layout)):
-        names = graph.weights_of(layer for layer, where in layout.items() if where == node)
+        names = graph.weights_of(
+            layer for layer, where in layout.items() if node in nodes_of({layer: where})
+        )
         yield node, WEIGHTS_FACTOR * sum(graph.weights[name].nbytes for name in names)
+
+
+def left_over(graph: Graph, layout: Layout, free_bytes: Mapping[str, int]) -> dict[str, int]:
+    """What memory is left beside a layout."""
+    needed = dict(needs(graph, layout))
+    return {node: max(0, size - needed.get(node, 0)) for node, size in free_bytes.items()}

@@ -176,7 +176,7 @@ class Lead:
         """Board and status, where they changed or are due."""
         watch = self.watches[view.name]
         view.board = board = replace(board, claim=claim)
-        status = status_of(spec, board, word, self.me, watch.prices, watch.gaps)
+        status = status_of(spec, board, word, self.me, watch.prices, watch.gaps, watch.likely)
         is_due = now_s - watch.published_s >= BOARD_S
         effects: list[Effect] = []
         if board != old or is_due:

@@ -66,6 +66,8 @@ class DeploymentView(Struct, frozen=True):
     """Measured seconds of the committed plan's segments, by their place in it."""
     fallbacks: tuple[Fallback, ...] = ()
     """What stands in for each node of the committed plan."""
+    standbys: tuple[str, ...] = ()
+    """What else is prepared: when it would be better, and the placement line."""
     engines: dict[str, str] = {}
     """Node -> on what it runs its segments of the committed plan: torch, onnx, onnx+torch."""
 
@@ -194,6 +196,7 @@ def _deployment(view: View, peers: list[Peer]) -> DeploymentView:
         nodes=nodes,
         tiles=status.tiles if status is not None and is_told else (),
         fallbacks=status.fallbacks if status is not None and is_told else (),
+        standbys=status.standbys if status is not None and is_told else (),
         segments=_segments(plan, peers) if plan is not None else (),
         engines=_engines(plan, peers) if plan is not None else {},
     )

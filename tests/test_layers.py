@@ -51,7 +51,7 @@ ROOMS = {
         " planning estimate receipts neighbours bundles deployments fetch library"
         " busyness timings heldplan doubts holding headers openframe tally inflight stage boards"
         " survey capacity"
-        " news policy cover covering watch replan lead relay"
+        " news policy cover standby covering watch replan lead relay"
         " beside whatif tileviews prices cancelled waking pace outcome history wording",
     ),
     "mind": Room(

@@ -23,8 +23,9 @@ from edgeflow.snapshot import DeploymentView, LinkView, NodeView, Snapshot
 STATUS_HELP = """Show nodes, leader, deployments and links, as they are now.
 
 A deployment's line is its plan: which layers run where. `predicted` is what a frame should take,
-`bound` what no plan could beat under the same estimates. Where layers are tiled each map is drawn,
-a colour a node, with predicted and measured times.
+`bound` what no plan could beat under the same estimates. What is prepared stands below: `without` a
+node that is lost, and `if` something changes so far that another plan is better. Where layers are
+tiled each map is drawn, a colour a node, with predicted and measured times.
 """
 EVENTS_HELP = """Follow what happens to deployments, in sentences: plans and why they change.
 
@@ -78,6 +79,8 @@ def tell_deployment(console: Console, view: DeploymentView) -> None:
     for each in view.fallbacks:
         instead = each.placement or f"nothing stands in{each.why and ': '}{each.why}"
         say(f"  without {each.lost}: {instead}")
+    for standby in view.standbys:
+        say(f"  {standby}")
     if view.tiles:
         say("")
         console.print(TileMaps(view.tiles, by_segment(view.segments)))
