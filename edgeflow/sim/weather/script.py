@@ -44,9 +44,9 @@ class Host:
 
 HOME = (
     Host("cam-1", DEVICE, Rates(4e9, 3e9, 3e9, 2e-5)),
-    Host("edge-1", EDGE, Rates(3e10, 2e10, 1e10, 1e-5)),
-    Host("edge-2", EDGE, Rates(6e10, 4e10, 1.5e10, 1e-5)),
-    Host("cloud-1", CLOUD, Rates(1.5e11, 1e11, 2e10, 5e-6), 50.0, 0.01),
+    Host("edge-1", EDGE, Rates(7e10, 4e10, 2e10, 1e-5)),
+    Host("edge-2", EDGE, Rates(1.4e11, 8e10, 4e10, 1e-5)),
+    Host("cloud-1", CLOUD, Rates(2e11, 2e11, 4e10, 5e-6), 50.0, 0.005),
 )
 """A camera, edge nodes beside it, a cloud machine behind 50 Mbit/s. edge-2 is here where the script
 lets it join."""
