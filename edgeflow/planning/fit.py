@@ -217,12 +217,12 @@ class Fitting:
             key=lambda each: (each.excess, each.needs, each.place),
         )
         users = " or ".join(self.cluster.sharing.users(full.place))
-        free = f"remove {users}, or " if users else ""
+        free = f" remove {users}," if users else ""
         most = rate_fps / full.excess
         return (
             f"no plan of {self.graph.name} keeps up with {rate_fps:.3g} frames/s: "
             f"{self._needed(full)}; at most {most:.2g} frames/s fit. "
-            f"Ask for fewer (--rate-fps), {free}add a node"
+            f"Ask for fewer (--rate-fps),{free} or add a node"
         )
 
 
