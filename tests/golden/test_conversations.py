@@ -14,7 +14,19 @@ from pathlib import Path
 import pytest
 
 from edgeflow.events import Effect, Event, Publish, SendTensors, Wanted
-from edgeflow.messages import Board, Frame, Held, Leader, Notice, Plan, Result, Spec, State
+from edgeflow.messages import (
+    Board,
+    Frame,
+    Held,
+    History,
+    Leader,
+    Notice,
+    Plan,
+    PlanChange,
+    Result,
+    Spec,
+    State,
+)
 from edgeflow.sim.judge import Judge, Watched
 from edgeflow.sim.toy import MODEL
 from edgeflow.sim.world import World
@@ -82,12 +94,18 @@ def _told(effect: Publish) -> tuple[str, str]:
         case Held():
             plans = ", ".join(f"{each.id} {each.status}" for each in message.plans)
             return f"{message.deployment}/ready", plans or "nothing"
+        case History():
+            return f"{message.deployment}/history", ", ".join(map(_change, message.changes))
         case Notice():
             return (
                 f"{message.deployment}/events",
                 f"{message.kind}: {message.sentence.split(';')[0]}",
             )
     return "", ""
+
+
+def _change(change: PlanChange) -> str:
+    return f"{change.plan} {change.kind} {'used' if change.switch_s else 'prepared'}"
 
 
 def _plan(plan: Plan | None) -> str:
