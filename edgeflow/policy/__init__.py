@@ -3,8 +3,11 @@
     leader ── Question ─▶ first()    a plan is needed: none yet, broken, another wish
                         ─▶ review()  a plan runs: another one that is worth the switch, or None
 
-    mincut (default), dads, edge-only …   planned anew by that algorithm as costs change   `live`
-    static                                planned once                                     `static`
+    mincut, dads …  planned anew by that algorithm as costs change; mincut is default   `live`
+    hpa             D3's local re-evaluation when a cost leaves its band                 `hpa`
+    partnner        the cut searched from measured latency alone       `partnner`, `search`, `cuts`
+    profile-first   every cut measured, then the best                           `profile_first`
+    static          planned once                                                      `static`
 
 What a switch costs and when it is worth that is in `switching` and `worth`. A policy keeps notes of
 one deployment, and only the leader has any: a new leader starts anew.
@@ -17,7 +20,10 @@ from typing import Protocol
 
 from edgeflow.messages import Spec
 from edgeflow.planning import ALGORITHMS, PlanningError, Proposal
+from edgeflow.policy.hpa import Hpa
 from edgeflow.policy.live import Live
+from edgeflow.policy.partnner import Partnner
+from edgeflow.policy.profile_first import ProfileFirst
 from edgeflow.policy.question import Choice, Question
 from edgeflow.policy.static import Static
 from edgeflow.policy.switching import Switches
@@ -42,6 +48,9 @@ class Policy(Protocol):
 
 
 _OWN: dict[str, Callable[[], Policy]] = {
+    "hpa": Hpa,
+    "partnner": Partnner,
+    "profile-first": ProfileFirst,
     "static": Static,
 }
 POLICIES = ("mincut", *_OWN, *(name for name in ALGORITHMS if name not in ("mincut", *_OWN)))

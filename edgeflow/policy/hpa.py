@@ -1,0 +1,147 @@
+"""HPA kept up to date: D3's local re-evaluation, when a cost leaves its band.
+
+    a layer's or a link's seconds off by BAND from where it was last decided
+        ──▶ that one alone is changed in `edgeflow.planning.local` ──▶ another placement stands
+    a node comes or goes ──▶ HPA from scratch
+    what stands differs from what runs ──▶ a switch, where that is worth it
+
+Our reading of D3 (the abstract of its partition algorithm): the plan is not made anew when the
+network or a load changes; only vertices whose costs changed, and those behind them, are decided
+again. The row of nodes stays what it was until a node comes or goes.
+
+Invariant: what stays within its band is not touched.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgeflow.cost import CostModel, Seconds
+from edgeflow.placement import format_placement
+from edgeflow.planning import Proposal
+from edgeflow.planning.candidates import Problem
+from edgeflow.planning.goal import restricted
+from edgeflow.planning.local import LocalPlan
+from edgeflow.planning.pairs import Mask
+from edgeflow.planning.standing import goal_of
+from edgeflow.policy.placed import placed
+from edgeflow.policy.question import Choice, Question
+from edgeflow.policy.worth import Worth
+from edgeflow.survey import ask
+
+BAND = 1.25
+"""A cost is decided on again once it is so many times more, or less, than when it was last. Lower
+follows more closely and decides more often; D3 names thresholds and no values."""
+
+Link = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Hpa:
+    """Of one deployment."""
+
+    worth: Worth = field(default_factory=Worth)
+    local: LocalPlan | None = None
+    fleet: tuple[str, frozenset[str]] = ("", frozenset())
+    """Model and nodes that `local` was made for."""
+    layers_s: dict[str, Seconds] = field(default_factory=dict)
+    """By node of the row: (layers,) at which they were last decided."""
+    links_s: dict[Link, float] = field(default_factory=dict)
+    """Seconds of one input at which each link was last decided."""
+    touched: tuple[str | Link, ...] = ()
+    """What the last review decided again: layer@node, links."""
+    measures = False
+
+    def first(self, question: Question) -> Proposal:
+        """HPA's plan from scratch; PlanningError says why there is none."""
+        self._anew(question, self._problem(question))
+        return self._proposal(question)
+
+    def review(self, question: Question) -> Choice | None:
+        """What stands after the costs that left their bands, where that is worth the switch."""
+        assert question.plan is not None
+        problem = self._problem(question)
+        if self.local is not None and self.fleet == _fleet(problem, question):
+            self._change(problem)
+        if self.local is None or self.fleet != _fleet(problem, question) or self._is_lost:
+            self._anew(question, problem)
+        assert self.local is not None
+        line = format_placement(question.graph, self.local.placement)
+        if line == question.plan.variants[0]:
+            return None
+        proposal = self._proposal(question)
+        why = self.worth.judge(question, proposal)
+        return Choice(proposal, why) if why else None
+
+    def is_searching(self, now_s: float) -> bool:
+        """It asks for no plans but those that it wants to keep."""
+        return False
+
+    @property
+    def _is_lost(self) -> bool:
+        """Whether what stands cannot be run any more."""
+        return self.local is None or math.isinf(self.local.price_s)
+
+    def _proposal(self, question: Question) -> Proposal:
+        """What stands; HPA's own way out where its row has no plan."""
+        if self.local is None or self._is_lost:
+            return ask(question.spec, question.graph, question.cluster, question.shunned)
+        return placed(question, self.local.placement, "hpa")
+
+    def _problem(self, question: Question) -> Problem:
+        costs = CostModel(question.graph, question.cluster)
+        allowed = frozenset(question.cluster.nodes) - frozenset(question.shunned)
+        return Problem(restricted(costs, goal_of(question.spec)), {}, allowed)
+
+    def _anew(self, question: Question, problem: Problem) -> None:
+        self.fleet, self.touched = _fleet(problem, question), ()
+        self.local = LocalPlan.of(problem)
+        row = self.local.tariff.row
+        self.layers_s = {node: problem.costs.layers_s(node).copy() for node in row}
+        self.links_s = {link: _link_s(problem, link) for link in _links(problem, row)}
+
+    def _change(self, problem: Problem) -> None:
+        """Decides on what left its band, and nothing else."""
+        assert self.local is not None
+        layers, touched = problem.costs.graph.layers, list[str | Link]()
+        for node, was_s in self.layers_s.items():
+            now_s = problem.costs.layers_s(node)
+            for at in np.flatnonzero(_is_off(was_s, now_s)).tolist():
+                self.local.change_layer(layers[at].name, node, float(now_s[at]))
+                was_s[at] = now_s[at]
+                touched.append(f"{layers[at].name}@{node}")
+        for link, was in self.links_s.items():
+            now = _link_s(problem, link)
+            if _is_off(np.array(was), np.array(now)):
+                self.local.change_link(*link, problem.costs.cluster.links.get(link))
+                self.links_s[link] = now
+                touched.append(link)
+        self.touched = tuple(touched)
+
+
+def _fleet(problem: Problem, question: Question) -> tuple[str, frozenset[str]]:
+    """Whoever may compute; when that changes, so may the row."""
+    nodes = (node.name for nodes in problem.candidates.values() for node in nodes)
+    return f"{question.spec.model} {question.spec.private}", frozenset(nodes)
+
+
+def _links(problem: Problem, row: tuple[str, ...]) -> list[Link]:
+    """Between the nodes of a row and the source."""
+    ends = dict.fromkeys((*row, problem.source))
+    return [(a, b) for a in ends for b in ends if a != b]
+
+
+def _link_s(problem: Problem, link: Link) -> float:
+    """What a link takes for the inputs of one frame; infinite where there is none."""
+    graph = problem.costs.graph
+    nbytes = sum(graph.tensors[contract.name].nbytes for contract in graph.inputs)
+    return problem.costs.transfer_s(nbytes, *link)
+
+
+def _is_off(was_s: Seconds, now_s: Seconds) -> Mask:
+    """Whether costs left their bands."""
+    off: Mask = (now_s > was_s * BAND) | (was_s > now_s * BAND)
+    return off
