@@ -30,6 +30,7 @@ from edgeflow.events import (
 )
 from edgeflow.graph import Graph
 from edgeflow.heldplan import HeldPlan, Route, Way
+from edgeflow.leftovers import Leftovers
 from edgeflow.library import Library, blobs_of
 from edgeflow.messages import Board, Held, Holding, Plan, PlanId, SegmentTime
 from edgeflow.placement import PlacementError, parse_placement
@@ -55,6 +56,8 @@ class Holdings:
     active: dict[str, str] = field(default_factory=dict)
     """At the source: hash of the plan that new frames use, by deployment."""
     committed: dict[str, PlanId] = field(default_factory=dict)
+    leftovers: Leftovers = field(default_factory=Leftovers)
+    """Built for plans that are over."""
     conflicts: int = 0
 
     def on_board(self, board: Board) -> list[Effect]:
@@ -228,7 +231,9 @@ class Holdings:
         for sha256 in held.missing:
             if not any(sha256 in other.missing for other in self.plans.values()):
                 self.library.fetch.forget(sha256)
-        return [DropSegment(key) for key, _ in held.segments]
+        built = {way.key(at) for way in held.ways for at in way.built}
+        self.leftovers.add(sorted(built))
+        return [DropSegment(key) for key, _ in held.segments if key not in built]
 
     def _derive(self, held: HeldPlan, holders: tuple[str, ...], now_s: float) -> list[Effect]:
         plan = held.plan

@@ -41,7 +41,7 @@ class Upkeep:
         """What was last said of each deployment, and when."""
 
     def prepare(self, now_s: float) -> list[Effect]:
-        """Take every preparation as far as it goes, and say what is held."""
+        """Take every preparation as far as it goes, drop what was left, and say what is held."""
         parts = self.parts
         effects: list[Effect] = []
         linked = parts.neighbours.linked()
@@ -54,6 +54,8 @@ class Upkeep:
         for name in sorted(waiting):
             holders = parts.holders(parts.deployments.view(name))
             effects += parts.holdings.advance(holders, name, linked, now_s)
+        free_bytes, memory_bytes = parts.sample.memory_free_bytes, parts.caps.memory_bytes
+        effects += parts.holdings.leftovers.tick(free_bytes, memory_bytes, now_s)
         return effects + self._tell_held(now_s)
 
     def pump(self, now_s: float) -> list[Effect]:

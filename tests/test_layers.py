@@ -49,7 +49,7 @@ ROOMS = {
         True,
         "lag foreign namesake membership election"
         " planning estimate receipts neighbours bundles deployments fetch library"
-        " busyness timings heldplan doubts holding headers openframe tally inflight stage boards"
+        " busyness timings heldplan doubts leftovers holding headers openframe tally inflight stage boards"
         " survey capacity"
         " news policy cover standby covering watch replan lead relay"
         " beside whatif tileviews prices cancelled waking pace outcome history wording",

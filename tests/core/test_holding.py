@@ -164,7 +164,9 @@ def test_a_higher_prepare_aborts_the_same_leaders_lower_one(edge: Holdings) -> N
     make_ready(edge, plan(1))
     effects = edge.on_board(board(preparing=plan(2)))
     assert list(edge.plans) == [plan(2).hash]
-    assert effects == [DropSegment(SegmentKey(plan(1).hash, 0, 1))]
+    assert effects == []
+    left = edge.leftovers.tick(0, 0, 1.0)
+    assert left == [DropSegment(SegmentKey(plan(1).hash, 0, 1))]
 
 
 def test_a_draining_plan_stays_until_the_board_drops_it(edge: Holdings) -> None:

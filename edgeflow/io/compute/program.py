@@ -25,7 +25,7 @@ from pathlib import Path
 from threading import Lock, Thread
 
 from edgeflow.errors import EdgeflowError
-from edgeflow.events import SegmentFailed, SegmentUnbuildable
+from edgeflow.events import SegmentFailed, SegmentKey, SegmentUnbuildable
 from edgeflow.executors import has_cuda
 from edgeflow.graph import Graph
 from edgeflow.io.allocator import keep_freed_memory
@@ -66,6 +66,8 @@ class Program:
         """Two threads answer."""
         self._mapped = Mapped()
         self._builder = Worker("edgeflow-build")
+        self._dropped: set[SegmentKey] = set()
+        """Before their turn to be built, or freed, came."""
         self._graphs: OrderedDict[str, Graph] = OrderedDict()
         self._compute: Compute
         self._device = "cpu"
@@ -86,15 +88,17 @@ class Program:
             case Build():
                 self._builder.do(lambda: self._say(self._build(message)))
             case Drop():
-                self._builder.do(lambda: self._compute.drop(message.key))
+                self._dropped.add(message.key)
+                self._builder.do(lambda: self._drop(message.key))
             case Calibrate():
                 self._builder.do(lambda: self._say(self._calibrate(message)))
             case Start():
                 self._start(message)
 
-    def _say(self, message: FromWorker) -> None:
-        with self._lock:
-            self._channel.send(message)
+    def _say(self, message: FromWorker | None) -> None:
+        if message is not None:
+            with self._lock:
+                self._channel.send(message)
 
     def _start(self, start: Start) -> None:
         os.environ["TMPDIR"] = start.folder
@@ -111,7 +115,14 @@ class Program:
             logging.exception("this machine's engines cannot be measured")
             return Rated(None, f"{type(error).__name__}: {error}"[:TEXT_CHARS_MAX])
 
-    def _build(self, order: Build) -> Made | SegmentUnbuildable:
+    def _drop(self, key: SegmentKey) -> None:
+        self._dropped.discard(key)
+        self._compute.drop(key)
+
+    def _build(self, order: Build) -> Made | SegmentUnbuildable | None:
+        """None where nobody wants it any more: what is wanted now shall not wait for it."""
+        if order.key in self._dropped:
+            return None
         try:
             return Made(*self._compute.build(order, self._graph(order)))
         except Exception as error:
