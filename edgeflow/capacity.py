@@ -70,15 +70,17 @@ class Capacity:
             return
         account = self.accounts.setdefault(view.name, Account(view, graph))
         account.view, account.graph = view, graph
-        plan = _newest(view)
+        self._follow(account, now_s)
+
+    def _follow(self, account: Account, now_s: float) -> None:
+        """Its newest plan, what a frame takes under it, and the rate that its shares tell."""
+        plan = _newest(account.view)
         line = plan.variants[0] if plan is not None else ""
-        committed = view.board.committed if view.board is not None else None
-        is_new = line != account.line and account.line != ""
-        if is_new or (plan is not None and (committed is None or committed.variants[0] != line)):
+        if _is_on_its_way(account.view) or (account.line and line != account.line):
             account.moved_s = now_s
         if line != account.line or now_s - account.priced_s >= PRICED_S:
             account.line, account.priced_s = line, now_s
-            account.frame_s = self._frame_s(spec, graph, plan, now_s)
+            account.frame_s = self._frame_s(account, plan, now_s)
         if now_s - account.moved_s > BOOKED_S:
             account.rate_fps = self._rate_fps(account)
 
@@ -91,6 +93,8 @@ class Capacity:
         """What one deployment needs, and what the others take."""
         own = self.accounts.get(spec.name)
         rate_fps = spec.rate_fps or (own.rate_fps if own is not None else 0.0)
+        for account in self.accounts.values():
+            self._follow(account, now_s)  # another one may have got its plan a moment ago
         others = (self.use(name, now_s) for name in sorted(self.accounts) if name != spec.name)
         return Sharing(rate_fps, spec.rate_fps > 0, tuple(each for each in others if each.kept))
 
@@ -126,24 +130,29 @@ class Capacity:
         alone_s = sum(seconds for (a, b), seconds in account.frame_s.items() if a == b)
         return sum(self._measured(account.view.name).values()) / alone_s if alone_s > 0 else 0.0
 
-    def _frame_s(
-        self, spec: Spec, graph: Graph, plan: Plan | None, now_s: float
-    ) -> Mapping[Place, float]:
+    def _frame_s(self, account: Account, plan: Plan | None, now_s: float) -> Mapping[Place, float]:
         """What a frame takes of each place; what was known where the plan cannot be priced."""
-        known = self.accounts[spec.name].frame_s
         if plan is None:
             return {}
-        cluster = survey(self.membership, spec.source, spec.model, now_s)
+        cluster = survey(self.membership, plan.source, plan.model, now_s)
         try:
-            layout = parse_placement(graph, plan.variants[0])
+            layout = parse_placement(account.graph, plan.variants[0])
             if not nodes_of(layout) <= cluster.nodes.keys():
-                return known
-            return busy_s(cluster, CostModel(graph, cluster).evaluate(layout))
+                return account.frame_s
+            return busy_s(cluster, CostModel(account.graph, cluster).evaluate(layout))
         except EdgeflowError:
-            return known
+            return account.frame_s
 
 
 def _newest(view: View) -> Plan | None:
     """The plan that it runs, or is about to."""
     board = view.board
     return (board.preparing or board.committed) if board is not None else None
+
+
+def _is_on_its_way(view: View) -> bool:
+    """Whether another placement than the running one is under preparation."""
+    board = view.board
+    if board is None or board.preparing is None:
+        return False
+    return board.committed is None or board.committed.variants[0] != board.preparing.variants[0]

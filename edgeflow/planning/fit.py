@@ -210,18 +210,16 @@ class Fitting:
         return f"{what} for {full.needs:.2f} s of each second, where {full.left:.2f} s {beside}"
 
     def _why(self, tried: list[tuple[Layout, Terms]]) -> str:
-        """Of the plan that comes nearest: where it fails, and the cure."""
-        rate_fps = self.cluster.sharing.rate_fps
-        full = min(
-            (found[0] for _, terms in tried if (found := overfull(self.cluster, terms))),
-            key=lambda each: (each.excess, each.needs, each.place),
-        )
-        users = " or ".join(self.cluster.sharing.users(full.place))
-        free = f" remove {users}," if users else ""
-        most = rate_fps / full.excess
+        """Where the first plan fails, how much the best of all can carry, and the cure."""
+        sharing = self.cluster.sharing
+        full = [found for _, terms in tried if (found := overfull(self.cluster, terms))]
+        most = sharing.rate_fps / min(worst[0].excess for worst in full)
+        places = dict.fromkeys(each.place for found in full for each in found)
+        users = dict.fromkeys(name for place in places for name in sharing.users(place))
+        free = f" remove {' or '.join(users)}," if users else ""
         return (
-            f"no plan of {self.graph.name} keeps up with {rate_fps:.3g} frames/s: "
-            f"{self._needed(full)}; at most {most:.2g} frames/s fit. "
+            f"no plan of {self.graph.name} keeps up with {sharing.rate_fps:.3g} frames/s: "
+            f"{self._needed(full[0][0])}; at most {most:.2g} frames/s fit anywhere. "
             f"Ask for fewer (--rate-fps),{free} or add a node"
         )
 
