@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,7 +31,7 @@ from edgeflow import modelfile
 from edgeflow.bench.outage import inside, report
 from edgeflow.bench.outage.rows import ROWS, Row
 from edgeflow.errors import EdgeflowError, LabError
-from edgeflow.lab import changes, conduct, hosts, labfile, lifecycle, quota, record
+from edgeflow.lab import changes, conduct, entry, hosts, labfile, lifecycle, quota, record
 from edgeflow.lab.labfile import BROKER
 
 LAB = Path(__file__).parents[2] / "configs" / "labs" / "faults.toml"
@@ -129,17 +128,10 @@ def _run_inside(options: argparse.Namespace) -> None:
 
 def _inside(folder: Path, model: Path, row: str, options: argparse.Namespace) -> None:
     """Run this program again at the lab's bare machine; LabError where it fails."""
-    made, quotas = record.need(), quota.find()
-    source = next(name for name, node in made.lab.nodes.items() if node.bare)
-    words = [*hosts.PROGRAM, "edgeflow.bench.faults", "--inside", str(folder), "--rows", row]
+    source = next(name for name, node in record.need().lab.nodes.items() if node.bare)
+    words = ["edgeflow.bench.faults", "--inside", str(folder), "--rows", row]
     words += ["--model", str(model), "--frames", str(options.frames), "--rate", str(options.rate)]
-    line = quotas.within(hosts.FREE, "exec", hosts.inside(source, words))
-    said = folder / "source.log"
-    with said.open("wb") as file:
-        done = subprocess.run(line, env=hosts.environment(made), check=False, stderr=file)
-    if done.returncode != 0:
-        last = next((each for each in reversed(said.read_text().splitlines()) if each), "nothing")
-        raise LabError(f"the process of {row} ended with {done.returncode}, and said: {last}")
+    entry.run_module(source, words, folder / "source.log")
 
 
 def _measured(folder: Path, model: Path, row: Row, options: argparse.Namespace) -> dict[str, Any]:

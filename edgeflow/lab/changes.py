@@ -88,7 +88,8 @@ class SetCpu(_Change, frozen=True, tag="cpu"):
 
 
 class Load(_Change, frozen=True, tag="load"):
-    """So many busy processes share the node's quota from now on; 0 ends them."""
+    """So many busy processes share the node's quota from now on, each as much as the node itself: 4
+    leave it a fifth. 0 ends them."""
 
     node: str
     processes: Annotated[int, Meta(ge=0, le=16)]

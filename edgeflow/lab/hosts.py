@@ -181,8 +181,9 @@ def _lay_out(state: str) -> None:
 
 
 def load_with(quotas: Quotas, host: str, processes: int) -> None:
-    """So many busy processes in a host's quota, and no others."""
+    """So many busy processes in a host's quota, and no others; each takes as much as the node."""
     quotas.kill(host, "load")
+    quotas.weigh(host, "load", processes)
     for _ in range(processes):
         words = inside(host, [sys.executable, "-I", "-c", BUSY])
         spawn(quotas, (host, "load"), words, f"{host}-load", os.environ)

@@ -70,6 +70,11 @@ class Quotas:
             (folder / "cpu.cfs_period_us").write_text(str(period_us))
             (folder / "cpu.cfs_quota_us").write_text(str(quota_us))
 
+    def weigh(self, host: str, inner: str, processes: int) -> None:
+        """An inner group gets as much as so many processes; v2 counts them by itself."""
+        if not self.is_v2:
+            (self.top / host / inner / "cpu.shares").write_text(str(1024 * max(1, processes)))
+
     def within(self, host: str, inner: str, words: Sequence[str]) -> list[str]:
         """A command line that enters the group before it does anything else.
 
