@@ -198,6 +198,7 @@ class Duties:
             compute_ratio={model: ratio.ratio for model, ratio in parts.ratios.items()},
             segments=parts.holdings.segment_times(),
             memory_free_bytes=parts.sample.memory_free_bytes,
+            compute_deviation={model: ratio.deviation for model, ratio in parts.ratios.items()},
             busy=parts.stage.busyness.busy(now_s),
             wait_s=parts.stage.busyness.wait_s(now_s),
         )

@@ -1,10 +1,12 @@
 """What measuring teaches: the speed of a link, and how wrong the prior is about a node.
 
-    sample ─▶ window ─▶ robust fit      one or two of the last five off: suspects, not fitted
-                └──────── step ─▶ cut   three off to one side: the window starts at the first
+    sample ─▶ window ─▶ robust fit      one or two of the last few off: suspects, not fitted
+                └──────── step ─▶ cut   three in a row off to one side: it starts at the first
 
 A median follows a step only after half its window, a mean swallows every outlier; so the window is
-long (steady), the fit ignores single outliers, and a step cuts the window (quick).
+long (steady), the fit ignores single outliers, and a step cuts the window (quick). Off is what lies
+beyond the noise, as a logarithm: twice as slow and twice as quick are equally far. How noisy a link
+or a node is outlives its steps, so that three samples do not pass for certainty.
 
 Invariant: estimates are finite and not negative, whatever was measured. Fit after Theil (1950) and
 Sen, JASA 63 (1968): the median of the slopes between pairs.
@@ -14,17 +16,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 
 WINDOW = 24
 """Samples kept: half must go wrong before the fit does. More takes longer, 0.1 ms a sample."""
-RECENT, OFF = 5, 3
-"""A step is believed when OFF of the RECENT last samples are off to one side."""
-SIGMAS = 4.0
-"""How many deviations of the window a sample must be off to count."""
-SHARE = 0.2
-"""The least share of the expectation by which it must be off: below, a step hardly matters."""
+RECENT, OFF, LAST = 5, 4, 3
+"""A step is believed when OFF of the RECENT last samples, or the LAST ones all, are off to one
+side; or all RECENT ones by half as much. Less believes three outliers of five: 7 in 10,000 samples
+where one of 20 is one."""
+LEAP, ALIKE = math.log(5.0), math.log(2.0)
+"""So far off, the last two are enough where they agree: it takes a step to slow two five-fold."""
+SIGMAS = 2.5
+"""How many deviations of a sample it must be off to count. More overlooks a halved rate under 20 %
+of noise, less sees steps in it: at 2.5 three in a row are one in a million, were noise normal."""
+SHARE = math.log(1.2)
+"""The least by which it must be off, however quiet the link: below, a step hardly matters."""
+NOISE, NOISE_SAMPLES = 0.15, (8, 32)
+"""The deviation of samples, as a share, while none has shown it; how many samples what is known of
+it counts as, at the start and at most. More is steadier, and later to see that noise has grown."""
+MEDIAN_ERROR = 1.25
+"""Standard error of a median over that of a mean: √(π/2) for normal noise."""
 SPREAD = 4.0
 """Largest over smallest message from which delay and rate can be told apart."""
 RATED_BYTES = 32_768
@@ -33,6 +45,10 @@ SMALL_BYTES, LIGHT_BYTES = 4096, 1 << 16
 """Messages between these tell no rate of a link whose rate is known: what they take varies with how
 busy both nodes are, by more than their bytes take on all but slow links. Halos are such messages;
 smaller ones are mostly probes, of links that are idle."""
+TELLING_S = 0.03
+"""Unless their bytes take so long: what a busy node adds is less."""
+JITTER_S = 0.002
+"""What a busy machine adds to any message, so that a quick one is never far off."""
 BYTES_SHARE = 0.5
 """Of the quickest large message's time, what its bytes count for where sizes tell nothing. Less
 lets one crowded start of a fleet pass for a link on which whole maps are free."""
@@ -49,46 +65,95 @@ class LinkEstimate:
     """0 where not measured yet."""
     samples: int = 0
     """Taken in all."""
-    deviation_s: float = 0.0
-    """Of a message from the fit: 1.48 times the median distance."""
+    noise: float = NOISE
+    """Deviation of one message that tells the rate from the fit, as a share."""
+    steps: int = 0
+    """Believed so far."""
     window: tuple[tuple[int, float], ...] = ()
-    """(bytes, seconds), oldest first."""
+    """(bytes, seconds), oldest first, since the last step."""
 
     def add(self, nbytes: int, seconds: float) -> LinkEstimate:
         """With one more message that had the link alone; what cannot be a time is left out."""
         if not (math.isfinite(seconds) and seconds >= 0 and nbytes >= 0):
             return self
         window = (*self.window, (nbytes, seconds))[-WINDOW:]
-        off = [given - self.seconds(size) for size, given in window]
-        expected = [self.seconds(size) for size, _ in window]
-        limits = [max(SIGMAS * self.deviation_s, SHARE * usual) for usual in expected]
-        start, trusted = _judge(off, limits if self.samples >= OFF else [math.inf] * len(off))
+        start, trusted = self._judge(window)
         delay_s, byte_s = self._fit([window[at] for at in trusted])
-        window = window[start:]
-        off = [given - delay_s - size * byte_s for size, given in window]
         return LinkEstimate(
             delay_s=delay_s,
             bytes_per_s=1 / byte_s if byte_s > 0 else 0.0,
             samples=self.samples + 1,
-            deviation_s=_deviation(off),
-            window=window,
+            noise=self._noisier(window[start:]),
+            steps=self.steps + (start > 0),
+            window=window[start:],
         )
-
-    @property
-    def variance_s2(self) -> float:
-        """Of one message, in square seconds."""
-        return self.deviation_s**2
 
     def seconds(self, nbytes: int) -> float:
         """Expected for a message of so many bytes; its delay alone where the rate is not known."""
         return self.delay_s + (nbytes / self.bytes_per_s if self.bytes_per_s > 0 else 0.0)
 
+    @property
+    def typical_bytes(self) -> int:
+        """Of the messages that take most of the window's time, the median one; 0 without any."""
+        ordered = sorted(self.window)
+        half_s = sum(self.seconds(size) for size, _ in ordered) / 2
+        for size, _ in ordered:
+            half_s -= self.seconds(size)
+            if half_s <= 0:
+                return size
+        return 0
+
+    @property
+    def deviation_s(self) -> float:
+        """Standard error of the seconds expected for a message of `typical_bytes`."""
+        typical = self.typical_bytes
+        like = sum(self._is_telling(size) == self._is_telling(typical) for size, _ in self.window)
+        return self.seconds(typical) * MEDIAN_ERROR * self.noise / math.sqrt(max(1, like))
+
+    def _judge(self, window: Sequence[tuple[int, float]]) -> tuple[int, list[int]]:
+        """Where the window begins after a step at its end (0 without one), and what to fit.
+
+        Messages that tell the rate and light ones are judged apart: one kind may not show what the
+        other does.
+        """
+        every = list(range(len(window)))
+        if self.samples < LAST:
+            return 0, every
+        suspects: set[int] = set()
+        for telling in (True, False):
+            like = [at for at, (size, _) in enumerate(window) if self._is_telling(size) is telling]
+            off = [_off(window[at][1], self.seconds(window[at][0])) for at in like[-RECENT:]]
+            limit = max(_limit(self.noise, len(like)), SHARE if telling else ALIKE)
+            if found := _after_step(off, limit):
+                return like[-found], every[like[-found] :]
+            recent = zip(like[-RECENT:], off, strict=True)
+            suspects |= {at for at, value in recent if abs(value) > limit}
+        return 0, [at for at in every if at not in suspects] or every
+
+    def _noisier(self, window: Sequence[tuple[int, float]]) -> float:
+        """The noise with the sample that is not recent any more: no step will be found in it."""
+        if len(window) <= RECENT:
+            return self.noise
+        size, given = window[-RECENT - 1]
+        if self.bytes_per_s <= 0 or not self._is_telling(size):
+            return self.noise
+        return _noisier(self.noise, self.samples, _off(given, self.seconds(size)))
+
+    def _is_telling(self, nbytes: int) -> bool:
+        """Has it so many bytes that they are most of its time?"""
+        known = self.bytes_per_s
+        return nbytes >= LIGHT_BYTES or (known > 0 and nbytes >= TELLING_S * known)
+
     def _fit(self, window: Sequence[tuple[int, float]]) -> tuple[float, float]:
         """Delay and seconds of a byte."""
-        rated = [each for each in window if self.bytes_per_s <= 0 or _tells_rate(each[0])]
+        is_first = self.bytes_per_s <= 0
+        rated = [
+            each
+            for each in window
+            if is_first or each[0] <= SMALL_BYTES or self._is_telling(each[0])
+        ]
         low, high = min(rated, default=(0, 0.0))[0], max(rated, default=(0, 0.0))[0]
-        is_told = high >= LIGHT_BYTES or self.bytes_per_s <= 0
-        if is_told and high >= max(SPREAD * low, 1024):
+        if (is_first or self._is_telling(high)) and high >= max(SPREAD * low, 1024):
             byte_s = _slope(rated, (high - low) / 2)
             if byte_s <= 1 / FASTEST_BYTES_PER_S:
                 # Small ones took as long: others were in their way, or the link is quick indeed.
@@ -108,7 +173,8 @@ class LinkEstimate:
             delay_s = min(self.delay_s, given / 2)
             return delay_s, max((given - delay_s) / size, 1 / FASTEST_BYTES_PER_S)
         byte_s = 1 / self.bytes_per_s
-        if size * byte_s < self.delay_s or max(size for size, _ in window) < LIGHT_BYTES:
+        is_light = not self._is_telling(max(size for size, _ in window))
+        if is_light or size * byte_s < self.delay_s:
             return max(0.0, median(took - each * byte_s for each, took in window)), byte_s
         delay_s = min(self.delay_s, given / 2)
         return delay_s, max((given - delay_s) / size, 1 / FASTEST_BYTES_PER_S)
@@ -121,50 +187,67 @@ class RatioEstimate:
     ratio: float = 1.0
     samples: int = 0
     """Taken in all."""
-    deviation: float = 0.0
-    """Of a sample from the ratio, as a share of it."""
+    noise: float = NOISE
+    """Deviation of one sample from the ratio, as a share of it."""
+    steps: int = 0
+    """Believed so far."""
     window: tuple[float, ...] = ()
-    """Logarithms, oldest first: twice as slow and twice as fast are equally far."""
+    """Logarithms, oldest first, since the last step."""
 
     def add(self, ratio: float) -> RatioEstimate:
         """With one more segment's measured over predicted; what is no ratio is left out."""
         if not (math.isfinite(ratio) and ratio > 0):
             return self
         window = (*self.window, math.log(ratio))[-WINDOW:]
-        off = [value - math.log(self.ratio) for value in window]
-        limit = max(SIGMAS * self.deviation, SHARE) if self.samples >= OFF else math.inf
-        start, trusted = _judge(off, [limit] * len(off))
+        start, trusted = self._judge(window)
         middle = median(window[at] for at in trusted)
-        window = window[start:]
-        return replace(
-            self,
+        window, noise = window[start:], self.noise
+        if len(window) > RECENT:
+            noise = _noisier(noise, self.samples, window[-RECENT - 1] - middle)
+        return RatioEstimate(
             ratio=math.exp(middle),
             samples=self.samples + 1,
-            deviation=_deviation([value - middle for value in window]),
+            noise=noise,
+            steps=self.steps + (start > 0),
             window=window,
         )
 
     @property
-    def variance(self) -> float:
-        """Of the share."""
-        return self.deviation**2
+    def deviation(self) -> float:
+        """Standard error of the ratio, as a share of it."""
+        return MEDIAN_ERROR * self.noise / math.sqrt(max(1, len(self.window)))
+
+    def _judge(self, window: Sequence[float]) -> tuple[int, list[int]]:
+        """Where the window begins after a step at its end (0 without one), and what to fit."""
+        every = list(range(len(window)))
+        if self.samples < LAST:
+            return 0, every
+        off = [value - math.log(self.ratio) for value in window[-RECENT:]]
+        limit = max(_limit(self.noise, len(window)), SHARE)
+        if found := _after_step(off, limit):
+            return len(window) - found, every[-found:]
+        before = len(window) - len(off)
+        suspects = {before + at for at, value in enumerate(off) if abs(value) > limit}
+        return 0, [at for at in every if at not in suspects] or every
 
 
-def _judge(off: Sequence[float], limits: Sequence[float]) -> tuple[int, list[int]]:
-    """Where the window begins after a step at its end (0 without one), and what to fit."""
-    recent = range(max(0, len(off) - RECENT), len(off))
-    above = [at for at in recent if off[at] > limits[at]]
-    below = [at for at in recent if off[at] < -limits[at]]
-    for beyond in (above, below):
-        if len(beyond) >= OFF:
-            return beyond[0], list(range(beyond[0], len(off)))
-    trusted = [at for at in range(len(off)) if at not in above and at not in below]
-    return 0, trusted or list(range(len(off)))
+def _after_step(off: Sequence[float], limit: float) -> int:
+    """How many of the last samples came after a step; 0 where there was none."""
+    for side in (1, -1):
+        beyond = [side * value > limit for value in off]
+        if sum(beyond) >= OFF or (len(beyond) >= LAST and all(beyond[-LAST:])):
+            return len(off) - beyond.index(True)
+        if len(off) == RECENT and min(side * value for value in off) > max(limit / 2, SHARE):
+            return RECENT
+        leap = [side * value for value in off[-2:]]
+        if len(leap) == 2 and min(leap) >= max(LEAP, limit) and max(leap) - min(leap) <= ALIKE:
+            return 2
+    return 0
 
 
-def _tells_rate(nbytes: int) -> bool:
-    """Has it so many bytes that they are most of its time, or next to none?"""
-    return not SMALL_BYTES < nbytes < LIGHT_BYTES
+def _off(given: float, expected: float) -> float:
+    """How far a message's seconds are from what was expected, as a logarithm."""
+    return math.log((given + JITTER_S) / (expected + JITTER_S))
 
 
 def _slope(window: Sequence[tuple[int, float]], apart_bytes: float) -> float:
@@ -177,5 +260,13 @@ def _slope(window: Sequence[tuple[int, float]], apart_bytes: float) -> float:
     )
 
 
-def _deviation(off: Sequence[float]) -> float:
-    return 1.4826 * median(abs(value) for value in off)
+def _limit(noise: float, samples: int) -> float:
+    """How far one more sample may be off; few samples may be off together."""
+    return SIGMAS * noise * math.sqrt(1 + MEDIAN_ERROR**2 / max(1, samples))
+
+
+def _noisier(noise: float, samples: int, off: float) -> float:
+    """The noise with one more sample's distance, an outlier's cut: 1.25 times the mean of them."""
+    least, most = NOISE_SAMPLES
+    weight = min(least + samples, most)
+    return noise + (MEDIAN_ERROR * min(abs(off), SIGMAS * noise) - noise) / weight

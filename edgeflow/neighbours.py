@@ -48,6 +48,8 @@ class Neighbour:
     asked_s: float = 0.0
     sampled_s: float = 0.0
     sent_bytes: int = 0
+    loss: float = 0.0
+    """Share of the last messages with a receipt wanted that had none."""
 
 
 @dataclass(slots=True)
@@ -128,6 +130,9 @@ class Neighbours:
                 link.estimate.bytes_per_s,
                 link.sent_bytes,
                 link.estimate.samples,
+                deviation_s=link.estimate.deviation_s,
+                loss=link.loss,
+                typical_bytes=link.estimate.typical_bytes,
             )
             for name, link in self.links.items()
         }
