@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from edgeflow.capacity import Capacity
 from edgeflow.cost import Cluster
 from edgeflow.cover import Cover, cover, left_over, needs
 from edgeflow.errors import EdgeflowError
@@ -23,7 +24,7 @@ from edgeflow.membership import Membership
 from edgeflow.messages import Plan, Spec
 from edgeflow.placement import Layout, format_placement, nodes_named, parse_placement
 from edgeflow.standby import has_moved, in_words, standbys
-from edgeflow.survey import free_bytes, survey
+from edgeflow.survey import free_bytes
 from edgeflow.watch import Watch
 
 COVER_S = 1.0
@@ -38,6 +39,7 @@ class Covering:
     """Makes plans that are better covered."""
 
     membership: Membership
+    capacity: Capacity
 
     def covered(
         self, watch: Watch, spec: Spec, graph: Graph, plan: Plan | None, now_s: float
@@ -46,7 +48,7 @@ class Covering:
         and hash still to be given; None where it has that already, or it is too early."""
         if plan is None or not spec.fallbacks or now_s - watch.committed_s < COVER_S:
             return None
-        cluster = survey(self.membership, spec.source, spec.model, now_s)
+        cluster = self.capacity.cluster(spec, now_s)
         shunned = watch.shunned_at(now_s)
         fleet = frozenset(
             (name, self.membership.peers[name].session)

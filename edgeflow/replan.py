@@ -16,7 +16,7 @@ from dataclasses import replace as changed
 
 from msgspec.structs import replace
 
-from edgeflow.boards import Word, describe, holding_of
+from edgeflow.boards import Word, describe, emptied, holding_of
 from edgeflow.capacity import Capacity
 from edgeflow.codec import plan_hash
 from edgeflow.cost import Cluster
@@ -31,7 +31,7 @@ from edgeflow.placement import format_placement, nodes_of
 from edgeflow.planning import Proposal
 from edgeflow.planning.fit import UnfitError
 from edgeflow.planning.standing import standing
-from edgeflow.policy import Choice, Question
+from edgeflow.policy import Choice, Policy, Question
 from edgeflow.survey import ask, in_use, is_settled, what_broke
 from edgeflow.watch import Watch
 
@@ -58,8 +58,8 @@ class Replan:
     capacity: Capacity = field(init=False)
 
     def __post_init__(self) -> None:
-        self.covering = Covering(self.membership)
         self.capacity = Capacity(self.membership)
+        self.covering = Covering(self.membership, self.capacity)
 
     def advance(
         self, view: View, spec: Spec, graph: Graph | None, board: Board, claim: Claim, now_s: float
@@ -86,7 +86,10 @@ class Replan:
             choice = self._choose(view, spec, graph, board, (why, kind, is_news), now_s)
         except EdgeflowError as error:
             watch.hold(spec, now_s + IMPOSSIBLE_S, ("impossible", str(error)[:2000]))
+            if self.capacity.displaced.pop(view.name, ""):
+                return emptied(spec, board, PlanId(claim, self.seq)), watch.verdict
             return replace(board, preparing=None), watch.verdict
+        self.capacity.displaced.pop(view.name, None)
         if choice is not None:
             watch.progress, watch.progress_s = -1, now_s
             new = self._sealed(claim, self._made(spec, graph, choice, claim))
@@ -106,6 +109,8 @@ class Replan:
         needed = in_use(plan) if board.preparing is None else frozenset(plan.sessions)
         if broken := what_broke(self.membership, plan, needed, now_s):
             return broken, "broken"
+        if view.name in self.capacity.displaced:
+            return self.capacity.displaced[view.name], "broken"
         if board.generation != spec.generation:
             return "the deployment was changed", "wished"
         watch = self.watches[view.name]
@@ -158,8 +163,29 @@ class Replan:
             with suppress(UnfitError):
                 return policy.review(question)
             return None
-        found = ask(spec, graph, cluster, ()) if spec.placement else policy.first(question)
-        return Choice(found, why, kind)
+        return Choice(self._fitting(question, policy), why, kind)
+
+    def _fitting(self, question: Question, policy: Policy) -> Proposal:
+        """A plan that is needed. Where none fits, younger deployments make room; UnfitError where
+        they cannot, at once where that was found out lately."""
+        spec, now_s = question.spec, question.now_s
+
+        def plan(asked: Question) -> Proposal:
+            by_hand = spec.placement
+            return ask(spec, asked.graph, asked.cluster, ()) if by_hand else policy.first(asked)
+
+        if known := self.capacity.refused(spec, question.cluster, now_s):
+            raise known
+        try:
+            return plan(question)
+        except UnfitError as error:
+            if not self.capacity.younger(spec.name):
+                self.capacity.refuse(spec, question.cluster, error, now_s)
+                raise
+        above = self.capacity.cluster(spec, now_s, above=True)
+        found = plan(changed(question, cluster=above))
+        self.capacity.make_room(spec, above, found.terms, now_s)
+        return found
 
     def _question(
         self, view: View, spec: Spec, graph: Graph, cluster: Cluster, now_s: float
