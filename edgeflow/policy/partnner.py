@@ -25,9 +25,9 @@ FRAMES = 2
 """Of each cut, of which the mean counts. One is quicker, and noise decides more often."""
 ABANDON = 1.3
 """A cut whose first frame takes so many times the best one's is left at once."""
-PARTS = 3
+PARTS = 4
 """Into so many parts the inner cuts fall at first. More look further and take longer."""
-VAIN = 4
+VAIN = 3
 """So many trials beside the best that are no better end a search. Lower ends it sooner, at worse
 cuts."""
 
