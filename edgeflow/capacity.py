@@ -10,23 +10,30 @@ the second one sees it gone at once and stays, instead of leaving as well.
 A rate that was said is kept free for whoever said it. Who said none keeps what it takes at the
 moment; its rate follows from the shares that its plan has.
 
+    a plan is needed, none fits ─▶ as if younger ones were not here ─▶ none: refused, it waits
+                                        └─ one fits ─▶ they make room: another plan, or they wait
+
+Age is the order in which deployments first ran, and is told on their boards. A new one is younger
+than all that run, so it never takes anything from them; one whose node died may be older.
+
 Invariant: all of it can be lost; a new leader has heartbeats and boards, and learns the rates anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from edgeflow.busyness import MEAN_S
-from edgeflow.cost import Cluster, CostModel
+from edgeflow.cost import Cluster, CostModel, Terms
 from edgeflow.deployments import View
 from edgeflow.errors import EdgeflowError
 from edgeflow.graph import Graph
 from edgeflow.membership import HEARTBEAT_S, Membership
-from edgeflow.messages import Plan, Spec
+from edgeflow.messages import Plan, PlanId, Spec
 from edgeflow.placement import nodes_of, parse_placement
-from edgeflow.planning.fit import busy_s
+from edgeflow.planning.fit import UnfitError, busy_s
 from edgeflow.sharing import Place, Sharing, Use
 from edgeflow.survey import survey
 
@@ -36,6 +43,10 @@ in the heartbeats. Shorter takes what still fades for what is."""
 PRICED_S = 10.0
 """What a plan takes a frame is looked at again this often: it follows load and heat of nodes."""
 TINY = 1e-6
+REASK_S, REASK_SHARE = 15.0, 0.03
+"""What was refused is planned again after so long, or once the share that is left of some place has
+changed by so much, or the fleet has. Lower notices a faster node sooner and costs the leader's CPU:
+a refusal tries some ten plans."""
 
 
 @dataclass(slots=True)
@@ -55,18 +66,32 @@ class Account:
     """As its shares tell, for who said none."""
 
 
+class Refusal(NamedTuple):
+    """Of one deployment's wish, and what it was given for."""
+
+    error: UnfitError
+    generation: int
+    fleet: frozenset[Place]
+    left: Mapping[Place, float]
+    at_s: float
+
+
 @dataclass(slots=True)
 class Capacity:
     """Of all deployments that this node leads."""
 
     membership: Membership
     accounts: dict[str, Account] = field(default_factory=dict)
+    displaced: dict[str, str] = field(default_factory=dict)
+    """Deployments that have to make room, and for whom."""
+    refusals: dict[str, Refusal] = field(default_factory=dict)
 
     def see(self, view: View, graph: Graph | None, now_s: float) -> None:
         """A deployment as it is now, wanted or not."""
         spec = view.spec
         if spec is None or spec.removed or graph is None:
-            self.accounts.pop(view.name, None)
+            for notes in (self.accounts, self.displaced, self.refusals):
+                notes.pop(view.name, None)
             return
         account = self.accounts.setdefault(view.name, Account(view, graph))
         account.view, account.graph = view, graph
@@ -84,9 +109,14 @@ class Capacity:
         if now_s - account.moved_s > BOOKED_S:
             account.rate_fps = self._rate_fps(account)
 
-    def cluster(self, spec: Spec, now_s: float) -> Cluster:
-        """The nodes and links for one deployment, at the prices that the others leave."""
+    def cluster(self, spec: Spec, now_s: float, *, above: bool = False) -> Cluster:
+        """The nodes and links for one deployment, at the prices that the others leave; `above`: as
+        if those were not here that have to make room for it."""
         sharing = self.sharing(spec, now_s)
+        if above:
+            gone = set(self.younger(spec.name))
+            others = tuple(each for each in sharing.others if each.deployment not in gone)
+            sharing = replace(sharing, others=others)
         return survey(self.membership, spec.source, spec.model, now_s, sharing)
 
     def sharing(self, spec: Spec, now_s: float) -> Sharing:
@@ -97,6 +127,52 @@ class Capacity:
             self._follow(account, now_s)  # another one may have got its plan a moment ago
         others = (self.use(name, now_s) for name in sorted(self.accounts) if name != spec.name)
         return Sharing(rate_fps, spec.rate_fps > 0, tuple(each for each in others if each.kept))
+
+    def younger(self, name: str) -> list[str]:
+        """Deployments that first ran after this one and said a rate, the youngest first; none for
+        one that never ran."""
+        ages = {each: _admitted(account.view) for each, account in self.accounts.items()}
+        mine = ages.get(name)
+        found = [
+            (age, each)
+            for each, age in ages.items()
+            if mine is not None and age is not None and age > mine and _rate(self.accounts[each])
+        ]
+        return [each for _, each in sorted(found, reverse=True)]
+
+    def make_room(self, spec: Spec, above: Cluster, terms: Terms, now_s: float) -> None:
+        """Have those go that a plan for this deployment does not fit beside, the youngest first;
+        `above` is the cluster that it was made for."""
+        needs = {place: spec.rate_fps * s for place, s in busy_s(above, terms).items()}
+        staying = {each.deployment: each for each in self.sharing(spec, now_s).others}
+        for name in self.younger(spec.name):
+            left = Sharing(others=tuple(staying.values()))
+            use = staying.get(name)
+            full = (at for at in needs if use and at in use.kept and needs[at] > left.left(at))
+            place = next(full, None)
+            if place is not None:
+                del staying[name]
+                where = " to ".join(dict.fromkeys(place))
+                self.displaced[name] = f"{where} is needed for {spec.name}, which runs longer"
+
+    def refuse(self, spec: Spec, cluster: Cluster, error: UnfitError, now_s: float) -> None:
+        """Remember that nothing fits as things are."""
+        self.refusals[spec.name] = Refusal(
+            error, spec.generation, frozenset(cluster.links), _left(cluster), now_s
+        )
+
+    def refused(self, spec: Spec, cluster: Cluster, now_s: float) -> UnfitError | None:
+        """What was said when things were as they are now."""
+        known = self.refusals.get(spec.name)
+        if known is None or known.generation != spec.generation:
+            return None
+        left = _left(cluster)
+        is_same = (
+            now_s - known.at_s < REASK_S
+            and known.fleet == frozenset(cluster.links)
+            and all(abs(left[at] - known.left[at]) < REASK_SHARE for at in left)
+        )
+        return known.error if is_same else None
 
     def use(self, name: str, now_s: float) -> Use:
         """What a deployment takes now, and what has to be left to it."""
@@ -156,3 +232,18 @@ def _is_on_its_way(view: View) -> bool:
     if board is None or board.preparing is None:
         return False
     return board.committed is None or board.committed.variants[0] != board.preparing.variants[0]
+
+
+def _admitted(view: View) -> PlanId | None:
+    return view.board.admitted if view.board is not None else None
+
+
+def _rate(account: Account) -> float:
+    """As it was said; 0 where it was not."""
+    return account.view.spec.rate_fps if account.view.spec is not None else 0.0
+
+
+def _left(cluster: Cluster) -> dict[Place, float]:
+    """Of every place that a plan may use."""
+    places = [*((name, name) for name in cluster.nodes), *cluster.links]
+    return {place: cluster.sharing.left(place) for place in places}

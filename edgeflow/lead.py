@@ -110,7 +110,8 @@ class Lead:
             old = (board.committed,) if board.committed else ()
             if not any(each.variants[0] == plan.variants[0] for each in old):
                 watch.committed_s, watch.unheld_s = now_s, inf
-            board = replace(board, preparing=None, committed=plan, draining=old)
+            admitted = board.admitted or plan.id
+            board = replace(board, preparing=None, committed=plan, draining=old, admitted=admitted)
             change = watch.history.commit(view, plan, now_s)
             sentence = wording.committed(view.name, plan, change)
             return board, [Publish(Notice(view.name, self.me, "plan", sentence))]

@@ -343,6 +343,8 @@ class Board(Struct, frozen=True, tag="board"):
     """Once committed, not yet drained by the source."""
     retired: PlanId | None = None
     """Plans up to this id are over, unless they are named above."""
+    admitted: PlanId | None = None
+    """Of the first plan that it ran under: the order in which deployments came to run."""
     v: int = PROTOCOL
 
 

@@ -86,9 +86,7 @@ class Replan:
             choice = self._choose(view, spec, graph, board, (why, kind, is_news), now_s)
         except EdgeflowError as error:
             watch.hold(spec, now_s + IMPOSSIBLE_S, ("impossible", str(error)[:2000]))
-            if self.capacity.displaced.pop(view.name, ""):
-                return emptied(spec, board, PlanId(claim, self.seq)), watch.verdict
-            return replace(board, preparing=None), watch.verdict
+            return self._refused(spec, board, claim), watch.verdict
         self.capacity.displaced.pop(view.name, None)
         if choice is not None:
             watch.progress, watch.progress_s = -1, now_s
@@ -100,6 +98,12 @@ class Replan:
         elif board.preparing is None and not watch.policy_for(spec).is_searching(now_s):
             board = replace(board, preparing=self._covered(spec, graph, board, claim, now_s))
         return board, describe(view, board)
+
+    def _refused(self, spec: Spec, board: Board, claim: Claim) -> Board:
+        """Without a new plan; without any, where the running one has to make room."""
+        if self.capacity.displaced.pop(spec.name, ""):
+            return emptied(spec, board, PlanId(claim, self.seq))
+        return replace(board, preparing=None)
 
     def _why(self, view: View, spec: Spec, board: Board, now_s: float) -> tuple[str, str]:
         """Why a new plan is needed, in words, and the kind of change; empty where it is not."""
