@@ -17,6 +17,7 @@ from edgeflow.cli.options import DEFAULT_BROKER, Broker, Cluster, Insecure, Key
 from edgeflow.cli.screen import Json
 from edgeflow.errors import DeployError, UsageError
 from edgeflow.io import settings
+from edgeflow.policy import POLICIES
 from edgeflow.snapshot import Snapshot
 
 DEPLOY_HELP = """Have the cluster run a model.
@@ -28,6 +29,12 @@ frames. Deploying again under the same name changes what is different and nothin
 The plan is the one that answers a frame soonest; --objective throughput asks for the most frames a
 second, traffic for the fewest bytes to and from the highest tier. --private keeps the input, or all
 that is made before a layer's output, on a tier and those below.
+
+--policy says how the plan follows bandwidth and load. mincut, the default, plans anew with what was
+learned and switches where that is worth it. hpa decides again only on what changed. partnner and
+profile-first know no costs: they try cuts between the source and one server on your frames, a few
+that are cleverly chosen, or every one before they settle. static plans once. `edgeflow why NAME`
+tells what came of it.
 
   edgeflow deploy model.safetensors --source cam-1
   edgeflow deploy -f deployments.toml       # the same, written down; may be repeated
@@ -41,8 +48,8 @@ that is made before a layer's output, on a tier and those below.
 
 
 POLICY_HELP = (
-    "mincut, hpa, partnner, profile-first or static; or a planner to plan anew with: neurosurgeon,"
-    " dads, edge-only …"
+    "How the plan follows what changes: mincut, hpa, partnner, profile-first, static; or a planner"
+    " to plan anew with: neurosurgeon, dads, edge-only …"
 )
 RATE_HELP = "Frames a second to keep up with; 0: not said."
 FALLBACKS_HELP = "Is what stands in for a lost node prepared beforehand? It takes memory."
@@ -134,7 +141,7 @@ def deploy(
             model=str(options.existing(model, "model file")),
             name=name,
             source=source,
-            policy=policy,
+            policy=check_policy(policy),
             rate_fps=rate_fps,
             placement=placement,
             window_frames=window,
@@ -156,6 +163,13 @@ def deploy(
             screen.emit_json({"deployments": done})
 
 
+def check_policy(name: str) -> str:
+    """Of that name; UsageError where there is none."""
+    if name not in POLICIES:
+        raise UsageError(f"no policy {name!r}: choose of {', '.join(POLICIES)}")
+    return name
+
+
 def read_wishes(path: Path) -> list[Wish]:
     """The wishes in a file; UsageError names file, key and cure."""
     table = settings.read_toml(path)
@@ -167,7 +181,8 @@ def read_wishes(path: Path) -> list[Wish]:
     for number, entry in enumerate(entries, 1):
         try:
             wish = msgspec.convert(entry, Wish)
-        except msgspec.ValidationError as error:
+            check_policy(wish.policy)
+        except (msgspec.ValidationError, UsageError) as error:
             raise UsageError(f"{path}: deployment {number}: {error}") from None
         place = options.existing(path.parent / Path(wish.model).expanduser(), "model file")
         wishes.append(msgspec.structs.replace(wish, model=str(place)))
