@@ -16,6 +16,7 @@ from dataclasses import replace as changed
 
 from msgspec.structs import replace
 
+from edgeflow.alert import Alert
 from edgeflow.events import Effect, Publish, Stop, Tell
 from edgeflow.foreign import Foreigners
 from edgeflow.heldplan import Route
@@ -56,6 +57,7 @@ class Duties:
         self.metrics_s = -math.inf
         self.drain_until_s = math.inf
         self.lag = Lag()
+        self.alert = Alert(parts.neighbours.links, parts.ratios)
         self.namesake = Namesake(parts.me, parts.session)
         self.foreigners = Foreigners(parts.me)
 
@@ -72,7 +74,7 @@ class Duties:
         effects += parts.neighbours.tick(parts.caps, alive, is_busy, now_s)
         effects += parts.fetch.tick(parts.neighbours.linked(), now_s)
         effects += self._keep_models(now_s)
-        if now_s - self.heartbeat_s >= HEARTBEAT_S:
+        if now_s - self.heartbeat_s >= HEARTBEAT_S or self.alert.is_due(1.0, now_s):
             effects += self._heartbeat(now_s)
         effects += parts.inflight.news(parts.deployments.policy_of, now_s)
         if now_s - self.timings_s >= TIMINGS_S:
@@ -182,6 +184,7 @@ class Duties:
         parts = self.parts
         self.seq, self.heartbeat_s = self.seq + 1, now_s
         self.lag.on_sent(self.seq, now_s)
+        self.alert.on_told(1.0, now_s)
         load = Load(
             node=parts.me,
             session=parts.session,

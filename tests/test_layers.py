@@ -48,8 +48,8 @@ ROOMS = {
         2,
         True,
         "lag foreign namesake membership election"
-        " planning estimate receipts neighbours bundles deployments fetch library"
-        " busyness timings heldplan doubts leftovers holding headers openframe tally inflight stage boards"
+        " planning estimate receipts neighbours alert bundles deployments fetch library"
+        " busyness timings heldplan doubts leftovers explore holding headers openframe tally inflight stage boards"
         " survey capacity"
         " news policy cover standby covering watch replan lead relay"
         " beside whatif tileviews prices cancelled waking pace outcome history wording",
