@@ -58,9 +58,9 @@ class Tally:
 
     def on_answered(self, way: Under, flight_s: float | None) -> None:
         """A frame was answered along a way; None: not at the first attempt, so that what it took
-        tells of more than the way."""
+        tells of more than the way. Nor does a time that a jump of the clock made negative."""
         frames, flights_s = self.ways.pop(way, (0, deque[float](maxlen=FLIGHTS_TOLD)))
-        if flight_s is not None:
+        if flight_s is not None and flight_s >= 0:
             flights_s.append(flight_s)
         self.ways[way] = frames + 1, flights_s
         if len(self.ways) > WAYS_KEPT:
