@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from edgeflow import memory
 from edgeflow.busyness import MEAN_S
 from edgeflow.cost import Cluster, CostModel, Terms
 from edgeflow.deployments import View
@@ -35,7 +36,7 @@ from edgeflow.messages import Plan, PlanId, Spec
 from edgeflow.placement import nodes_of, parse_placement
 from edgeflow.planning.fit import UnfitError, busy_s
 from edgeflow.sharing import Place, Sharing, Use
-from edgeflow.survey import survey
+from edgeflow.survey import free_bytes, survey
 
 BOOKED_S = 2 * MEAN_S + HEARTBEAT_S
 """A plan is booked by what it should take for so long after it was committed: then 86 % of it show
@@ -99,9 +100,9 @@ class Capacity:
 
     def _follow(self, account: Account, now_s: float) -> None:
         """Its newest plan, what a frame takes under it, and the rate that its shares tell."""
-        plan = _newest(account.view)
+        plan = memory.newest(account.view)
         line = plan.variants[0] if plan is not None else ""
-        if _is_on_its_way(account.view) or (account.line and line != account.line):
+        if memory.is_on_its_way(account.view) or (account.line and line != account.line):
             account.moved_s = now_s
         if line != account.line or now_s - account.priced_s >= PRICED_S:
             account.line, account.priced_s = line, now_s
@@ -117,7 +118,18 @@ class Capacity:
             gone = set(self.younger(spec.name))
             others = tuple(each for each in sharing.others if each.deployment not in gone)
             sharing = replace(sharing, others=others)
-        return survey(self.membership, spec.source, spec.model, now_s, sharing)
+        found = survey(self.membership, spec.source, spec.model, now_s, sharing)
+        return memory.limited(found, spec.name, self.seen, self.free_bytes(spec.name))
+
+    def free_bytes(self, name: str) -> dict[str, int]:
+        """Memory of each node that is free for a deployment: what the node says, less what others
+        are about to take; nodes that do not say are left out."""
+        return memory.free_for(name, self.seen, free_bytes(self.membership))
+
+    @property
+    def seen(self) -> dict[str, tuple[View, Graph]]:
+        """Every deployment that is wanted, and its model."""
+        return {name: (each.view, each.graph) for name, each in self.accounts.items()}
 
     def sharing(self, spec: Spec, now_s: float) -> Sharing:
         """What one deployment needs, and what the others take."""
@@ -129,30 +141,33 @@ class Capacity:
         return Sharing(rate_fps, spec.rate_fps > 0, tuple(each for each in others if each.kept))
 
     def younger(self, name: str) -> list[str]:
-        """Deployments that first ran after this one and said a rate, the youngest first; none for
-        one that never ran."""
+        """Deployments that first ran after this one, the youngest first; none for one that never
+        ran."""
         ages = {each: _admitted(account.view) for each, account in self.accounts.items()}
         mine = ages.get(name)
         found = [
             (age, each)
             for each, age in ages.items()
-            if mine is not None and age is not None and age > mine and _rate(self.accounts[each])
+            if mine is not None and age is not None and age > mine
         ]
         return [each for _, each in sorted(found, reverse=True)]
 
     def make_room(self, spec: Spec, above: Cluster, terms: Terms, now_s: float) -> None:
         """Have those go that a plan for this deployment does not fit beside, the youngest first;
-        `above` is the cluster that it was made for."""
+        `above` is the cluster that it was made for. Who was promised nothing may stay: it gets what
+        is left, and finds the place dearer."""
         needs = {place: spec.rate_fps * s for place, s in busy_s(above, terms).items()}
-        staying = {each.deployment: each for each in self.sharing(spec, now_s).others}
-        for name in self.younger(spec.name):
-            left = Sharing(others=tuple(staying.values()))
-            use = staying.get(name)
-            full = (at for at in needs if use and at in use.kept and needs[at] > left.left(at))
-            place = next(full, None)
-            if place is not None:
+        young, uses = self.younger(spec.name), self.sharing(spec, now_s).others
+        staying = {
+            use.deployment: use for use in uses if use.is_said or use.deployment not in young
+        }
+        for name in (name for name in young if name in staying):
+            others = Sharing(others=tuple(staying.values()))
+            kept = staying[name].kept
+            full = [at for at in needs if at in kept and needs[at] > others.left(at)]
+            if full:
                 del staying[name]
-                where = " to ".join(dict.fromkeys(place))
+                where = " to ".join(dict.fromkeys(full[0]))
                 self.displaced[name] = f"{where} is needed for {spec.name}, which runs longer"
 
     def refuse(self, spec: Spec, cluster: Cluster, error: UnfitError, now_s: float) -> None:
@@ -220,27 +235,8 @@ class Capacity:
             return account.frame_s
 
 
-def _newest(view: View) -> Plan | None:
-    """The plan that it runs, or is about to."""
-    board = view.board
-    return (board.preparing or board.committed) if board is not None else None
-
-
-def _is_on_its_way(view: View) -> bool:
-    """Whether another placement than the running one is under preparation."""
-    board = view.board
-    if board is None or board.preparing is None:
-        return False
-    return board.committed is None or board.committed.variants[0] != board.preparing.variants[0]
-
-
 def _admitted(view: View) -> PlanId | None:
     return view.board.admitted if view.board is not None else None
-
-
-def _rate(account: Account) -> float:
-    """As it was said; 0 where it was not."""
-    return account.view.spec.rate_fps if account.view.spec is not None else 0.0
 
 
 def _left(cluster: Cluster) -> dict[Place, float]:

@@ -50,7 +50,7 @@ ROOMS = {
         "lag foreign namesake membership election"
         " planning estimate receipts neighbours alert bundles deployments fetch library"
         " busyness timings heldplan doubts leftovers explore holding headers openframe tally inflight stage boards"
-        " survey capacity"
+        " survey memory capacity"
         " news policy cover standby covering watch replan lead relay"
         " beside whatif tileviews prices cancelled waking pace outcome history wording",
     ),

@@ -8,7 +8,7 @@ from math import exp
 from msgspec.structs import replace
 
 from edgeflow.busyness import MEAN_S
-from edgeflow.capacity import BOOKED_S
+from edgeflow.capacity import BOOKED_S, REASK_S
 from edgeflow.cost import CostModel
 from edgeflow.deployments import View
 from edgeflow.events import Publish
@@ -54,6 +54,8 @@ class Shared:
         self.rates: dict[str, float] = {}
         """Frames a second that really come."""
         self.busy: dict[str, dict[str, float]] = {}
+        self.free_bytes: dict[str, int] = {}
+        """As nodes say; 0: they do not."""
         self.now_s, self.seq = 100.0, 0
         self.lines: dict[str, list[str]] = {}
         """Every committed placement, one after the other."""
@@ -136,7 +138,8 @@ class Shared:
             links = {other: LinkReport(True, 0.001, 1e8, 0, 9) for other in others}
             busy = {each: share for each, share in self.busy[name].items() if share > 0.005}
             load = Load(name, 1, self.seq, 0, 0, None, False, 0, 0, links, None, {}, {})
-            self.members.on_load(replace(load, busy=busy), self.now_s)
+            free = self.free_bytes.get(name, 0)
+            self.members.on_load(replace(load, busy=busy, memory_free_bytes=free), self.now_s)
 
     def _obey(self, view: View) -> None:
         board = view.board
@@ -295,3 +298,133 @@ def test_accounts_of_removed_deployments_are_closed() -> None:
     fleet.undeploy("day")
     fleet.run(5)
     assert fleet.lead.replan.capacity.accounts == {}
+
+
+def test_when_a_node_dies_the_oldest_keep_and_the_youngest_waits_and_says_for_whom() -> None:
+    fleet = Shared()
+    fleet.deploy("zebra", 12.0, rate_fps=12.0)
+    fleet.run(20)
+    fleet.deploy("ant", 12.0, rate_fps=12.0)
+    fleet.run(20)
+    (mine,) = fleet.nodes("zebra")
+    fleet.die(mine)
+    fleet.run(20)
+    assert fleet.status("zebra").phase == "running"
+    assert fleet.nodes("zebra") == {"edge-1", "edge-2"} - {mine}
+    assert fleet.status("ant").phase == "impossible"
+    assert fleet.nodes("ant") == set()
+    assert "is left beside zebra" in fleet.status("ant").sentence
+    fleet.join("edge-3", 1e10)
+    fleet.run(10)
+    assert fleet.nodes("ant") == {"edge-3"}
+    assert [len(set(lines)) for lines in fleet.lines.values()] == [2, 2]
+
+
+def test_who_has_another_way_makes_room_and_runs_on() -> None:
+    """Where the older one fits on one node only, the younger one has to go elsewhere."""
+    fleet = Shared(edge_1=1e10, edge_2=1e10, edge_3=5e9)
+    fleet.deploy("old", 14.0, rate_fps=14.0)
+    fleet.run(20)
+    fleet.deploy("young", 6.0, rate_fps=6.0)
+    fleet.run(20)
+    (mine,) = fleet.nodes("old")
+    (other,) = fleet.nodes("young")
+    assert {mine, other} == {"edge-1", "edge-2"}
+    fleet.die(mine)
+    fleet.run(20)
+    assert fleet.nodes("old") == {other}
+    assert fleet.nodes("young") == {"edge-3"}
+    assert fleet.status("young").phase == "running"
+
+
+def test_the_order_outlives_a_leader() -> None:
+    fleet = Shared()
+    fleet.deploy("zebra", 12.0, rate_fps=12.0)
+    fleet.run(20)
+    fleet.deploy("ant", 12.0, rate_fps=12.0)
+    fleet.run(20)
+    fleet.lead = Lead("edge-9", fleet.members)
+    fleet.run(20)
+    capacity = fleet.lead.replan.capacity
+    assert capacity.younger("zebra") == ["ant"]
+    assert capacity.younger("ant") == []
+    fleet.views = {name: fleet.views[name] for name in ("ant", "zebra")}
+    fleet.die(*fleet.nodes("zebra"))
+    fleet.run(20)
+    assert fleet.status("zebra").phase == "running"
+    assert fleet.status("ant").phase == "impossible"
+
+
+def test_both_lost_their_node_and_only_one_fits_the_older_one_gets_it() -> None:
+    fleet = Shared(edge_1=2e10, edge_2=1e10)
+    fleet.deploy("zebra", 12.0, rate_fps=12.0)
+    fleet.run(20)
+    fleet.deploy("ant", 12.0, rate_fps=12.0)
+    fleet.run(20)
+    assert fleet.nodes("zebra") == fleet.nodes("ant") == {"edge-1"}
+    fleet.views = {name: fleet.views[name] for name in ("ant", "zebra")}
+    fleet.die("edge-1")
+    fleet.run(30)
+    assert fleet.nodes("zebra") == {"edge-2"}
+    assert fleet.status("ant").phase == "impossible"
+
+
+def test_best_effort_is_not_stopped_for_a_promise_but_priced() -> None:
+    fleet = Shared()
+    fleet.deploy("day", 12.0, rate_fps=12.0)
+    fleet.run(20)
+    fleet.deploy("best-effort", 12.0)
+    fleet.run(20)
+    (mine,) = fleet.nodes("day")
+    fleet.die(mine)
+    fleet.run(40)
+    assert fleet.status("day").phase == fleet.status("best-effort").phase == "running"
+    assert fleet.nodes("day") == {"edge-1", "edge-2"} - {mine}
+
+
+def test_a_refusal_is_planned_again_only_as_things_change() -> None:
+    fleet = Shared()
+    for name in ("day", "night", "third"):
+        fleet.deploy(name, 12.0, rate_fps=12.0)
+    fleet.run(30)
+    asked = set()
+    for _ in range(round(3 * REASK_S / STEP_S)):
+        fleet.step()
+        asked.add(fleet.lead.replan.capacity.refusals["third"].at_s)
+    assert 3 <= len(asked) <= 4
+
+
+WEIGHTS_BYTES = 2 * sum(weight.nbytes for weight in TOY.weights.values())
+
+
+def test_memory_that_others_took_is_not_planned_with() -> None:
+    fleet = Shared(edge_1=1e10, edge_2=5e9)
+    fleet.free_bytes = {"edge-1": 2 * WEIGHTS_BYTES, "edge-2": 2 * WEIGHTS_BYTES}
+    fleet.deploy("day", 1.0)
+    fleet.run(20)
+    assert fleet.nodes("day") == {"edge-1"}
+    fleet.free_bytes["edge-1"] = WEIGHTS_BYTES // 3
+    fleet.deploy("night", 1.0)
+    fleet.run(20)
+    assert fleet.nodes("night") == {"edge-2"}
+    assert fleet.nodes("day") == {"edge-1"}, "what it has built it has not to build again"
+
+
+def test_memory_that_others_are_about_to_take_is_not_free() -> None:
+    fleet = Shared(edge_1=1e10, edge_2=5e9)
+    fleet.free_bytes = {"edge-1": WEIGHTS_BYTES * 3 // 2, "edge-2": 2 * WEIGHTS_BYTES}
+    fleet.deploy("day", 1.0)
+    fleet.deploy("night", 1.0)
+    fleet.run(6)
+    assert [lines[0] for lines in fleet.lines.values()] == [
+        "stem..head @edge-1",
+        "stem..head @edge-2",
+    ]
+
+
+def test_a_deployment_that_is_alone_is_not_limited() -> None:
+    fleet = Shared(edge_1=1e10, edge_2=5e9)
+    fleet.free_bytes = {"edge-1": WEIGHTS_BYTES // 3}
+    fleet.deploy("day", 1.0)
+    fleet.run(10)
+    assert fleet.nodes("day") == {"edge-1"}
