@@ -1,4 +1,4 @@
-"""How runs of the benchmark `adapt` are judged: convergence, regret, the table of plans, the page."""
+"""How runs of the benchmark `adapt` are judged: convergence, regret, the oracle, the page."""
 
 from __future__ import annotations
 
