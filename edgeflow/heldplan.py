@@ -19,6 +19,9 @@ from edgeflow.events import SegmentKey
 from edgeflow.messages import Plan
 from edgeflow.split import Segment, Split
 
+Place = tuple[str, str]
+"""A directed link by its ends; a node is a link to itself."""
+
 RECENT_RUNS = 8
 """A segment's seconds are those of about so many runs. Fewer show one hiccup as the truth."""
 
@@ -46,6 +49,8 @@ class Way:
     """All whose loss ends it: who computes, and the source."""
     peers: frozenset[str] = field(init=False)
     """Whom this node sends to."""
+    places: frozenset[Place] = field(init=False)
+    """All that a frame along it uses, at whichever node."""
     route: Route = field(init=False)
     """Names this way."""
     built: set[int] = field(default_factory=set)
@@ -66,7 +71,13 @@ class Way:
         self.segments = self.split.of(self.me)
         self.nodes = frozenset({self.plan.source, *self.split.nodes})
         self.peers = frozenset(self._peers()) - {self.me}
+        self.places = frozenset(self._places())
         self.route = Route(self.plan.hash, self.variant)
+
+    @property
+    def line(self) -> str:
+        """Its placement."""
+        return self.plan.variants[self.variant]
 
     @property
     def home(self) -> tuple[str, int]:
@@ -86,6 +97,15 @@ class Way:
         known_s, runs = self.measured.get(segment, (seconds, 0))
         known_s += (seconds - known_s) / min(runs + 1, RECENT_RUNS)
         self.measured[segment] = known_s, runs + 1
+
+    def _places(self) -> Iterator[Place]:
+        all_ = self.split.segments
+        yield from ((self.plan.source, all_[at].node) for at in self.split.entry)
+        for segment in all_:
+            yield segment.node, segment.node
+            yield from ((segment.node, all_[at].node) for at in segment.sends)
+            if segment.results:
+                yield segment.node, self.plan.source
 
     def _peers(self) -> Iterator[str]:
         all_ = self.split.segments

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 
 from edgeflow.doubts import TIMEOUT_DOUBT_S, WORKER_DOUBT_S, Doubts
 from edgeflow.events import Bundle, Effect, SendTensors
+from edgeflow.explore import Explorer, Trial
 from edgeflow.graph import Graph
 from edgeflow.headers import misfit, mismatch
 from edgeflow.heldplan import Route, Way
@@ -55,6 +56,8 @@ class Inflight(Outcomes):
     broken: dict[Route, float] = field(default_factory=dict)
     """Way -> not before."""
     doubts: Doubts = field(default_factory=Doubts)
+    explorers: dict[str, Explorer] = field(default_factory=dict)
+    """Of deployments whose doubtful ways are tried."""
     waking: Waking = field(default_factory=Waking)
 
     def submit(self, frame: OpenFrame, graph: Graph | None) -> list[Effect]:
@@ -71,9 +74,16 @@ class Inflight(Outcomes):
         return []
 
     def pump(
-        self, deployment: str, way: Way, window: Window, graph: Graph, now_s: float
+        self,
+        deployment: str,
+        way: Way,
+        window: Window,
+        graph: Graph,
+        now_s: float,
+        trial: Trial | None = None,
     ) -> list[Effect]:
-        """Send parked frames along a usable way while there is room in the window."""
+        """Send parked frames along a usable way while there is room in the window; the first one
+        on `trial`."""
         mine = self.of(deployment)
         effects = self._move(mine, way, now_s)
         flying = sum(frame.flying for frame in mine)
@@ -90,13 +100,38 @@ class Inflight(Outcomes):
                 continue
             is_full = flying > 0 and flying_bytes + frame.size_bytes > window.bytes
             if not is_full:
-                effects += self._send(frame, way, graph, flying, now_s)
+                if trial is not None:
+                    frame.is_trial = True
+                    effects += self._send(frame, trial.way, graph, trial.limit_s, now_s)
+                    trial = None
+                else:
+                    pace.take(way)
+                    limit_s = pace.timeout_s(flying) * 2**frame.spent
+                    effects += self._send(frame, way, graph, limit_s, now_s)
                 flying, flying_bytes = flying + 1, flying_bytes + frame.size_bytes
                 is_full = flying >= window.frames
         pace.on_window(window, is_full, len(mine) - flying, now_s)
         if is_full:
             self.full.add(deployment)
         return effects
+
+    def is_spare(self, deployment: str) -> bool:
+        """Whether one frame waits to be sent for the first time, and nothing else is under way."""
+        alone = len(self.frames) == 1
+        return alone and all(
+            frame.deployment == deployment and not frame.sent for frame in self.frames.values()
+        )
+
+    def end(
+        self, frame: OpenFrame, code: str, text: str, now_s: float, winner: Attempt | None = None
+    ) -> list[Effect]:
+        """The one outcome; what it took tells about the ways."""
+        explorer = self.explorers.get(frame.deployment)
+        if explorer is not None and frame.is_trial:
+            explorer.on_tried(now_s - frame.submitted_s, now_s)
+        elif explorer is not None and winner is not None:
+            explorer.on_answered(winner.way, now_s - winner.sent_s, now_s)
+        return Outcomes.end(self, frame, code, text, now_s, winner)
 
     def on_pause(self, paused_s: float) -> None:
         """This node stood still: attempts get the time back, and answers may lie in the inbox."""
@@ -235,17 +270,14 @@ class Inflight(Outcomes):
         return self.paces[frame.deployment].overload(waiting, frame.deadline_s - now_s, now_s)
 
     def _send(
-        self, frame: OpenFrame, way: Way, graph: Graph, flying: int, now_s: float
+        self, frame: OpenFrame, way: Way, graph: Graph, limit_s: float, now_s: float
     ) -> list[Effect]:
         effects: list[Effect] = []
         if frame.sent and frame.last.graph is not graph:
             effects += self.forget(frame)
         frame.sent += 1
         frame.attempts[frame.sent] = Attempt(frame.sent, way, graph, now_s)
-        frame.flying = True
-        pace = self.paces[frame.deployment]
-        pace.take(way)
-        frame.expires_s = now_s + pace.timeout_s(flying) * 2**frame.spent
+        frame.flying, frame.expires_s = True, now_s + limit_s
         return effects + [
             SendTensors(
                 way.split.segments[at].node,

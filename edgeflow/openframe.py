@@ -57,6 +57,8 @@ class OpenFrame:
     """Nodes whose worker process died over it."""
     flying: bool = False
     """The last attempt was not given up."""
+    is_trial: bool = False
+    """Its first attempt went along a doubtful way, see `edgeflow.explore`."""
     has_moved: bool = False
     """An attempt was given up because of others on its way."""
     expires_s: float = 0.0

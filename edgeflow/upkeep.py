@@ -9,18 +9,22 @@ Invariant: idempotent; what an event cannot have changed is not looked at.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
-from edgeflow.cost import NodeCost, Seconds, Workload
+from edgeflow.cost import CostModel, NodeCost, Seconds, Workload
 from edgeflow.estimate import RatioEstimate
 from edgeflow.events import Effect, Publish
+from edgeflow.explore import PRICED_S, Explorer, Trial, is_explored
 from edgeflow.graph import Graph
 from edgeflow.heldplan import HeldPlan, Way
-from edgeflow.messages import Held
+from edgeflow.messages import Held, Spec
 from edgeflow.pace import Window
 from edgeflow.parts import Parts, layer_seconds
+from edgeflow.placement import parse_placement
 from edgeflow.split import Segment
+from edgeflow.survey import survey
 from edgeflow.timings import Timings
 
 HELD_S = 2.0
@@ -72,7 +76,8 @@ class Upkeep:
             way = self._usable(held, now_s) if held is not None else None
             if spec is not None and way is not None and graph is not None:
                 window = Window(spec.window_frames, spec.window_bytes)
-                effects += parts.inflight.pump(name, way, window, graph, now_s)
+                trial = self._trial(way, spec, graph, now_s)
+                effects += parts.inflight.pump(name, way, window, graph, now_s, trial)
         return effects
 
     def contradict(self, heard: Held, now_s: float) -> None:
@@ -124,17 +129,45 @@ class Upkeep:
     def _usable(self, held: HeldPlan, now_s: float) -> Way | None:
         """The first variant in which nobody is known to be lost, and every link of the source is
         open; of doubted ones the one that was so first."""
+        doubts = self.parts.inflight.doubts
+        found = self._open(held, now_s)
+        return min(found, key=lambda way: doubts.until_s(way.route, now_s), default=None)
+
+    def _open(self, held: HeldPlan, now_s: float) -> Iterator[Way]:
+        """The variants that a frame may take now."""
         parts, sessions = self.parts, held.plan.sessions
         linked = parts.neighbours.linked()
-        found = (
+        return (
             way
             for way in held.ways
             if way.peers <= linked
             and not parts.inflight.is_broken(way.route, now_s)
             and all(parts.membership.is_here(node, sessions[node], now_s) for node in way.nodes)
         )
-        doubts = parts.inflight.doubts
-        return min(found, key=lambda way: doubts.until_s(way.route, now_s), default=None)
+
+    def _trial(self, way: Way, spec: Spec, graph: Graph, now_s: float) -> Trial | None:
+        """Where the frame that waits is spare: another way of its plan, whose cost is only
+        believed."""
+        parts, name = self.parts, spec.name
+        if not is_explored(spec):
+            parts.inflight.explorers.pop(name, None)
+            return None
+        explorer = parts.inflight.explorers.setdefault(name, Explorer(spec.explore_share))
+        explorer.share = spec.explore_share
+        held = parts.holdings.active_plan(name)
+        if held is None or way.variant or not parts.inflight.is_spare(name):
+            return None
+        doubts = parts.inflight.doubts.known
+        others = [
+            each
+            for each in self._open(held, now_s)
+            if each is not way and each.route not in doubts and explorer.is_doubtful(each, now_s)
+        ]
+        if not others or not explorer.may_ask():
+            return None
+        if now_s - explorer.priced_s >= PRICED_S or way.line not in explorer.believed:
+            explorer.believe(priced(parts, held, graph, now_s), way.line, now_s)
+        return explorer.choose(others, now_s)
 
     def _tell_held(self, now_s: float) -> list[Effect]:
         """What this node holds, where it changed or is due; one that starts may be a namesake."""
@@ -168,6 +201,17 @@ def _rest_s(told: Held, message: Held) -> float:
     before = [(each.id, each.hash, each.status) for each in told.plans]
     after = [(each.id, each.hash, each.status) for each in message.plans]
     return PROGRESS_S if before == after else 0.0
+
+
+def priced(parts: Parts, held: HeldPlan, graph: Graph, now_s: float) -> dict[str, float]:
+    """By placement line of a plan's ways, the seconds of a frame as this node knows the fleet."""
+    cluster = survey(parts.membership, held.plan.source, held.plan.model, now_s)
+    costs = CostModel(graph, cluster)
+    return {
+        way.line: costs.evaluate(parse_placement(graph, way.line)).total_s
+        for way in held.ways
+        if way.nodes <= cluster.nodes.keys()
+    }
 
 
 def _places(segment: Segment, graph: Graph) -> list[int]:

@@ -1,0 +1,151 @@
+"""A little exploration: spare frames along ways whose cost is only believed.
+
+    a frame of the running plan ─▶ earns SHARE of its seconds, and settles all that it used
+    spare frame · doubtful way · budget ─▶ goes along that way; what it takes longer is spent
+
+A *place* is a node or a directed link. It is doubtful where no frame of this deployment used it for
+REST_S; TRIALS frames settle it, each time for twice as long. A way is tried while one of its places
+is doubtful, as long as it may be better than the running one: where believed to take no more than
+WORTH times as long. What a trial teaches goes the usual ways: timings, ratios, receipts.
+
+Invariant: what trials took longer is at most the share of what frames took, and one trial; of GAP
+frames one is a trial at most.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from edgeflow.heldplan import Place, Way
+from edgeflow.messages import Spec
+
+REST_S, REST_S_MAX = 30.0, 120.0
+"""A place that no frame used for so long may have changed: load comes and goes in half a minute.
+Shorter finds a node that got idle sooner, and tries more in vain."""
+TRIALS = 3
+"""Samples that make an estimate believe a step (`edgeflow.estimate`)."""
+WORTH = 2.0
+"""What is believed to take longer is not tried: guesses are seldom so far off."""
+GAP = 4
+"""Frames of the running plan between two trials: a stream is not slow twice in a row."""
+SAVED = 4.0
+"""Of the usual latency, what the budget holds at most: a busy hour pays for no burst of trials."""
+PATIENCE = 4.0
+"""A trial may take so many times what it is believed to take, before another way is taken."""
+PATIENCE_S_MIN = 1.0
+PRICED_S = 5.0
+"""Beliefs are asked for this often: 1 ms of a desktop's core."""
+SMOOTH = 0.2
+"""Weight of the newest frame in what is usual."""
+PLACES_MAX = 512
+NO_TRIALS = frozenset({"static", "partnner", "profile-first"})
+"""Policies that ask for nothing, or measure by themselves."""
+
+
+class Trial(NamedTuple):
+    """A frame may go this way instead."""
+
+    way: Way
+    limit_s: float
+    """The attempt is given up after so long."""
+
+
+@dataclass(slots=True)
+class Doubt:
+    """About one place."""
+
+    until_s: float = -math.inf
+    """It is settled so long."""
+    rest_s: float = REST_S
+    trials: int = 0
+    """Since it is doubtful."""
+
+
+@dataclass(slots=True)
+class Explorer:
+    """Of one deployment, at its source."""
+
+    share: float
+    budget_s: float = 0.0
+    usual_s: float = 0.0
+    """Of a frame of the running plan, from sent to answered; 0 before the first."""
+    since: int = 0
+    """Frames of the running plan since the last trial."""
+    doubts: dict[Place, Doubt] = field(default_factory=dict)
+    priced_s: float = -math.inf
+    tried: Way | None = None
+    """The way of the trial that is under way."""
+    believed: dict[str, float] = field(default_factory=dict)
+    """By placement line, seconds over those of the running plan."""
+
+    def on_answered(self, way: Way, flight_s: float, now_s: float) -> None:
+        """A frame along the way of all: it took so long."""
+        if self.usual_s == 0.0:
+            self.usual_s = flight_s
+        self.usual_s += SMOOTH * (flight_s - self.usual_s)
+        self.budget_s = min(self.budget_s + self.share * flight_s, SAVED * self.usual_s)
+        self.since += 1
+        for place in way.places:
+            self.doubts[place] = Doubt(now_s + REST_S)
+
+    def on_tried(self, took_s: float, now_s: float) -> None:
+        """The trial has its outcome, whatever that is."""
+        self.budget_s -= max(0.0, took_s - self.usual_s)
+        way, self.tried, self.since = self.tried, None, 0
+        for place in way.places if way is not None else ():
+            self._settle(place, now_s)
+
+    def is_doubtful(self, way: Way, now_s: float) -> bool:
+        """Whether a frame along it would tell anything new."""
+        return any(
+            place not in self.doubts or now_s >= self.doubts[place].until_s for place in way.places
+        )
+
+    def may_ask(self) -> bool:
+        """Whether a trial is to be thought of at all."""
+        return self.usual_s > 0 and self.since >= GAP and self.budget_s >= 0
+
+    def choose(self, ways: Iterable[Way], now_s: float) -> Trial | None:
+        """Of these the doubtful one that is believed to be the best; None where none is worth it,
+        or the budget is too small."""
+        best = min(
+            (way for way in ways if self.is_doubtful(way, now_s)),
+            key=lambda way: self.believed.get(way.line, math.inf),
+            default=None,
+        )
+        if best is None:
+            return None
+        times = self.believed.get(best.line, math.inf)
+        if times > WORTH or (times - 1) * self.usual_s > self.budget_s:
+            return None
+        self.tried = best
+        limit_s = max(PATIENCE_S_MIN, PATIENCE * max(1.0, times) * self.usual_s)
+        return Trial(best, limit_s)
+
+    def believe(self, seconds: dict[str, float], running: str, now_s: float) -> None:
+        """What each placement line should take now."""
+        now = seconds.get(running, math.inf)
+        self.priced_s = now_s
+        self.believed = (
+            {line: each / now for line, each in seconds.items()} if 0 < now < math.inf else {}
+        )
+
+    def _settle(self, place: Place, now_s: float) -> None:
+        """One more frame used it."""
+        doubt = self.doubts.setdefault(place, Doubt())
+        while len(self.doubts) > PLACES_MAX:
+            del self.doubts[next(iter(self.doubts))]
+        if now_s < doubt.until_s:
+            return
+        doubt.trials += 1
+        if doubt.trials >= TRIALS:
+            doubt.trials, doubt.until_s = 0, now_s + doubt.rest_s
+            doubt.rest_s = min(2 * doubt.rest_s, REST_S_MAX)
+
+
+def is_explored(spec: Spec) -> bool:
+    """Whether doubtful ways of a deployment are tried."""
+    return spec.explore_share > 0 and not spec.placement and spec.policy not in NO_TRIALS

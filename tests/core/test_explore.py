@@ -1,0 +1,217 @@
+"""Which spare frames go along doubtful ways, and what that may cost."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from edgeflow.codec import plan_hash
+from edgeflow.explore import (
+    GAP,
+    PATIENCE,
+    REST_S,
+    SAVED,
+    TRIALS,
+    WORTH,
+    Explorer,
+    Trial,
+    is_explored,
+)
+from edgeflow.heldplan import Way
+from edgeflow.messages import Plan, PlanId, Spec
+from edgeflow.pace import Window
+from edgeflow.placement import parse_placement
+from edgeflow.sim.toy import MODEL, TOY
+from edgeflow.split import split
+from tests.core.sources import CLAIM, Source, outcomes
+
+LINES = ("stem..head @edge-1", "stem..head @edge-2", "stem @edge-1 | left..head @cloud-1")
+USUAL_S = 0.1
+
+
+def ways() -> list[Way]:
+    sessions = {"cam-1": 1, "edge-1": 1, "edge-2": 1, "cloud-1": 1}
+    name = PlanId(CLAIM, 1)
+    made = Plan(name, "job", MODEL, "cam-1", sessions, LINES, 0.01, 0.01, "x", "y", "0" * 64)
+    plan = replace(made, hash=plan_hash(made))
+    return [
+        Way(plan, at, split(TOY, parse_placement(TOY, line), "cam-1"), "cam-1")
+        for at, line in enumerate(LINES)
+    ]
+
+
+RUNNING, OTHER, MIXED = ways()
+
+
+def explorer(frames: int = 1000, share: float = 0.02, **believed: float) -> Explorer:
+    """After so many frames of the running plan, each of USUAL_S."""
+    found = Explorer(share)
+    for at in range(frames):
+        found.on_answered(RUNNING, USUAL_S, at * USUAL_S)
+    seconds = {LINES[0]: USUAL_S, LINES[1]: USUAL_S * 1.2, LINES[2]: USUAL_S * 1.5}
+    found.believe(seconds, LINES[0], frames * USUAL_S)
+    return found
+
+
+NOW_S = 1000 * USUAL_S
+
+
+def test_a_way_uses_nodes_and_links_from_the_source_and_back() -> None:
+    places = {("cam-1", "edge-1"), ("edge-1", "edge-1"), ("edge-1", "cloud-1")}
+    assert MIXED.places == places | {("cloud-1", "cloud-1"), ("cloud-1", "cam-1")}
+
+
+def test_what_the_running_plan_uses_is_not_doubtful_until_it_rested() -> None:
+    found = explorer()
+    assert not found.is_doubtful(RUNNING, NOW_S)
+    assert found.is_doubtful(OTHER, NOW_S)
+    assert found.is_doubtful(MIXED, NOW_S), "its cloud node was never seen"
+    assert found.is_doubtful(RUNNING, NOW_S + REST_S)
+
+
+def test_the_best_of_the_doubtful_ways_is_tried() -> None:
+    trial = explorer().choose([MIXED, OTHER], NOW_S)
+    assert trial is not None
+    assert trial.way is OTHER
+    assert trial.limit_s >= PATIENCE * USUAL_S
+
+
+def test_a_few_trials_settle_a_way_and_each_time_for_longer() -> None:
+    found, now_s, rests_s = explorer(), NOW_S, []
+    for _ in range(3):
+        for _ in range(TRIALS):
+            assert found.choose([OTHER], now_s) is not None
+            found.on_tried(USUAL_S, now_s)
+        begin_s = now_s
+        while found.choose([OTHER], now_s) is None:
+            now_s += 1.0
+        rests_s.append(now_s - begin_s)
+    assert rests_s == [REST_S, 2 * REST_S, 4 * REST_S]
+
+
+def test_a_way_that_is_believed_to_be_much_slower_is_not_tried() -> None:
+    found = explorer()
+    found.believe({LINES[0]: 1.0, LINES[1]: 1.01 * WORTH}, LINES[0], NOW_S)
+    assert found.choose([OTHER], NOW_S) is None
+    found.believe({LINES[0]: 1.0, LINES[1]: 0.99 * WORTH}, LINES[0], NOW_S)
+    assert found.choose([OTHER], NOW_S) is not None
+    found.believe({}, LINES[0], NOW_S)
+    assert found.choose([OTHER], NOW_S) is None
+
+
+def test_nothing_is_tried_before_frames_have_earned_it() -> None:
+    poor = explorer(frames=int(0.2 / 0.02) - 1)
+    assert poor.choose([OTHER], 1.0) is None, "a fifth of a frame is not earned yet"
+    assert explorer(frames=int(0.2 / 0.02) + 1).choose([OTHER], 2.0) is not None
+    assert not Explorer(0.02).may_ask(), "nobody knows yet what is usual"
+
+
+@pytest.mark.parametrize("times", [1.3, 1.9, 40.0])
+def test_what_trials_add_stays_within_the_share_and_one_trial(times: float) -> None:
+    """Whatever was believed: a trial here takes `times` the usual."""
+    found, now_s, spent_s, extra_s = explorer(frames=10), 1.0, 1.0, 0.0
+    for _ in range(20_000):
+        trial = found.choose([OTHER], now_s) if found.may_ask() else None
+        took_s = USUAL_S * times if trial else USUAL_S
+        now_s, spent_s = now_s + took_s, spent_s + took_s
+        if trial:
+            extra_s += took_s - USUAL_S
+            found.on_tried(took_s, now_s)
+        else:
+            found.on_answered(RUNNING, took_s, now_s)
+    assert 0 < extra_s <= 0.02 * spent_s + (times - 1) * USUAL_S
+
+
+def test_trials_do_not_follow_each_other() -> None:
+    found = explorer()
+    assert found.may_ask()
+    found.choose([OTHER], NOW_S)
+    found.on_tried(USUAL_S, NOW_S)
+    for _ in range(GAP):
+        assert not found.may_ask()
+        found.on_answered(RUNNING, USUAL_S, NOW_S)
+    assert found.may_ask()
+
+
+def test_a_busy_hour_saves_little() -> None:
+    assert explorer(frames=100_000).budget_s <= SAVED * USUAL_S * 1.001
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [{"explore_share": 0.0}, {"policy": "static"}, {"policy": "partnner"}, {"placement": LINES[0]}],
+)
+def test_who_measures_by_itself_or_wants_none_gets_no_trials(wish: dict[str, str]) -> None:
+    spec = Spec("job", 1, MODEL, "toy", "cam-1", "cam-1")
+    assert is_explored(spec)
+    assert not is_explored(replace(spec, **wish))
+
+
+# --- at the source --------------------------------------------------------------------------------
+
+
+def source() -> Source:
+    found = Source()
+    found.plan = RUNNING
+    found.inflight.explorers["job"] = explorer()
+    return found
+
+
+def tried(source: Source, limit_s: float = 1.0) -> list[int]:
+    """Variants under which frames leave now, one of them on trial."""
+    source.inflight.explorers["job"].tried = OTHER
+    room = Window(4)
+    effects = source.inflight.pump("job", RUNNING, room, TOY, source.now_s, Trial(OTHER, limit_s))
+    return [each.message.variant for each in effects]  # type: ignore[union-attr]
+
+
+def test_a_frame_is_spare_while_nothing_else_is_under_way() -> None:
+    found = source()
+    assert not found.inflight.is_spare("job")
+    found.submit()
+    assert found.inflight.is_spare("job")
+    assert not found.inflight.is_spare("other")
+    found.submit()
+    assert not found.inflight.is_spare("job"), "another one waits"
+    (first, _) = found.pump()
+    found.result(first)
+    assert not found.inflight.is_spare("job"), "another one is in flight"
+
+
+def test_a_trial_has_one_outcome_and_is_paid() -> None:
+    found = source()
+    found.submit()
+    assert tried(found) == [OTHER.variant]
+    before_s = found.inflight.explorers["job"].budget_s
+    found.now_s += 3 * USUAL_S
+    (frame,) = found.inflight.frames.values()
+    assert outcomes(found.inflight.end(frame, "", "", found.now_s, frame.last)) == [""]
+    paid_s = before_s - found.inflight.explorers["job"].budget_s
+    assert paid_s == pytest.approx(2 * USUAL_S, rel=0.01)
+
+
+def test_a_trial_that_takes_too_long_goes_the_usual_way_and_is_paid() -> None:
+    found = source()
+    found.submit()
+    tried(found, limit_s=0.5)
+    found.wait(0.6)
+    (again,) = found.pump()
+    assert (again.variant, again.attempt) == (RUNNING.variant, 2)
+    found.now_s += USUAL_S
+    assert outcomes(found.result(again)) == [""]
+    assert found.inflight.explorers["job"].budget_s < 0
+
+
+def test_a_trial_says_nothing_of_the_pace_of_the_running_plan() -> None:
+    found = source()
+    for _ in range(3):
+        found.submit()
+        (sent,) = found.pump()
+        found.now_s += USUAL_S
+        found.result(sent)
+    flights = list(found.inflight.paces["job"].flights_s)
+    found.submit()
+    tried(found)
+    (frame,) = found.inflight.frames.values()
+    found.inflight.end(frame, "", "", found.now_s + 9.0, frame.last)
+    assert list(found.inflight.paces["job"].flights_s) == flights
