@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as changed
 
 from msgspec.structs import replace
 
@@ -60,6 +61,8 @@ def cover(
     losses = sorted(nodes_of(layout) - {spec.source})
     if spec.placement:
         return Cover((), frozenset(), dict.fromkeys(losses, "the plan was fixed by hand"))
+    lenient = changed(cluster.sharing, is_said=False)  # too slow is better than not at all
+    cluster = changed(cluster, sharing=lenient)
     free, gaps = dict(free_bytes), {}
     costs = CostModel(graph, cluster)
     chosen: list[tuple[Layout, float]] = []

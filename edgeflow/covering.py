@@ -24,7 +24,6 @@ from edgeflow.membership import Membership
 from edgeflow.messages import Plan, Spec
 from edgeflow.placement import Layout, format_placement, nodes_named, parse_placement
 from edgeflow.standby import has_moved, in_words, standbys
-from edgeflow.survey import free_bytes
 from edgeflow.watch import Watch
 
 COVER_S = 1.0
@@ -96,7 +95,7 @@ class Covering:
     ) -> tuple[Cover, dict[str, str]]:
         """What covers the plan, and by placement line for which change it may be the next."""
         known = _layouts(graph, plan.variants[1:])
-        free = _with_freed(graph, known, free_bytes(self.membership))
+        free = _with_freed(graph, known, self.capacity.free_bytes(spec.name))
         layout = parse_placement(graph, plan.variants[0])
         found = cover(spec, graph, cluster, layout, shunned, free, known)
         for each in found.layouts:

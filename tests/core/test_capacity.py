@@ -428,3 +428,13 @@ def test_a_deployment_that_is_alone_is_not_limited() -> None:
     fleet.deploy("day", 1.0)
     fleet.run(10)
     assert fleet.nodes("day") == {"edge-1"}
+
+
+def test_a_fallback_may_be_too_slow_for_the_rate_that_was_said() -> None:
+    """Until the leader has decided who waits, slow is better than not at all."""
+    fleet = Shared(edge_1=1e10, edge_2=4e9)
+    fleet.deploy("day", 12.0, rate_fps=12.0, fallbacks=True)
+    fleet.run(20)
+    plan = fleet.plan("day")
+    assert plan is not None
+    assert plan.variants[:2] == ("stem..head @edge-1", "stem..head @edge-2")
