@@ -31,6 +31,10 @@ class NodeView(Struct, frozen=True):
     memory_bytes: int
     temperature_c: float | None
     queued_frames: int
+    busy: dict[str, float] = {}
+    """For each deployment: share of the last seconds that its segments ran here."""
+    wait_ms: float = 0.0
+    """What frames waited in its queue lately."""
 
 
 class LinkView(Struct, frozen=True):
@@ -130,6 +134,8 @@ def _node(peer: Peer, is_alive: bool, leader: str) -> NodeView:
         memory_bytes=load.memory_bytes if load else 0,
         temperature_c=load.temperature_c if load else None,
         queued_frames=load.queued_frames if load else 0,
+        busy=dict(load.busy) if load and is_alive else {},
+        wait_ms=round(load.wait_s * 1e3, 3) if load and is_alive else 0.0,
     )
 
 

@@ -97,8 +97,9 @@ def as_data(snapshot: Snapshot) -> dict[str, Any]:
 def nodes_table(nodes: Sequence[NodeView]) -> Table:
     """One row a node."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("node", "tier", "state", "board", "computes with", "cpu", "frames", "emulated"):
-        table.add_column(title, no_wrap=title not in ("board", "emulated"))
+    titles = "node", "tier", "state", "board", "computes with", "cpu", "busy with", "emulated"
+    for title in titles:
+        table.add_column(title, no_wrap=title not in ("board", "busy with", "emulated"))
     for node in nodes:
         name = Text(node.name, style="bold" if node.leads else "")
         name.append(" leads" if node.leads else "", style="bold yellow")
@@ -110,10 +111,20 @@ def nodes_table(nodes: Sequence[NodeView]) -> Table:
             f"{node.board} {node.arch}, {node.cores} cores",
             engines,
             f"{node.cpu_percent:.0f} %",
-            str(node.queued_frames),
+            busy_with(node),
             node.emulated,
         )
     return table
+
+
+def busy_with(node: NodeView) -> str:
+    """Deployments and their shares of the node's time, the largest first, and what waits there."""
+    shares = sorted(node.busy.items(), key=lambda each: (-each[1], each[0]))
+    said = [f"{name} {100 * share:.0f} %" for name, share in shares]
+    if node.queued_frames:
+        frames = "frame" if node.queued_frames == 1 else "frames"
+        said.append(f"{node.queued_frames} {frames} here, {node.wait_ms:.0f} ms of waiting")
+    return ", ".join(said)
 
 
 def links_between(snapshot: Snapshot) -> list[LinkView]:
