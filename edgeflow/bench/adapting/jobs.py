@@ -39,7 +39,10 @@ from edgeflow.placement import format_placement
 
 WARM_FRAMES = 3
 """Of a plan by hand, before its frames count."""
-COUNTED_FRAMES = 7
+COUNTED_FRAMES = 12
+RATE_FPS_MAX, BUSY_SHARE = 2.0, 0.8
+"""These come at a rate, as a policy's do, with a pause after each: a quota that was not used for a
+moment makes the next frame quicker."""
 PLANS_MAX = 16
 """Plans measured under one condition, beside the undivided ones; the most promising first."""
 SETTLE_S = 3.0
@@ -131,10 +134,11 @@ def _by_hand(visit: Visit, line: str) -> dict[str, Any]:
     """Milliseconds of a plan's frames, beside what was predicted then."""
     try:
         visit.wish("mincut", line)
-        visit.some(WARM_FRAMES)
-        times_ms = visit.some(COUNTED_FRAMES)
     except DeployError as error:
         return {"times_ms": [], "predicted_ms": None, "refused": str(error)}
+    warm_ms = visit.some(WARM_FRAMES)
+    rate_fps = min([RATE_FPS_MAX, *(1e3 * BUSY_SHARE / each for each in warm_ms)])
+    times_ms = visit.some(COUNTED_FRAMES, rate_fps)
     predicted_s = plans.predicted_s(visit.graph, visit.cluster(), line)
     middle = sorted(times_ms)[len(times_ms) // 2] if times_ms else float("nan")
     note(f"  {middle:7.0f} ms, predicted {predicted_s * 1e3:7.0f}: {line}")

@@ -108,7 +108,7 @@ def _axis(scale: Scale, unit: str) -> Iterator[Markup]:
         y = scale.y(at * step)
         yield element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, stroke="#e4e8ec")
         yield element("text", f"{at * step:g}", x=LEFT - 8, y=y + 4, text_anchor="end")
-    yield element("text", unit, x=LEFT, y=scale.floor - scale.height - 6)
+    yield element("text", unit, x=8, y=scale.floor - scale.height - 6)
     for minute in range(int((scale.until_s - scale.from_s) / 60) + 1):
         x = scale.x(scale.from_s + 60 * minute)
         yield element("text", f"{minute} min", x=x, y=scale.floor + 15)

@@ -88,12 +88,14 @@ class Network:
     name: str
     rate_fps: float
     """What its slowest best plan takes still fits in."""
+    phase_frames: int = 40
+    """At least: 20 s of them, and 20 frames more."""
     work: float = 1.0
     """Against resnet18's, as a divisor of thin rates."""
 
 
 NETWORKS = {
-    "resnet18": Network("resnet18", rate_fps=2.0),
+    "resnet18": Network("resnet18", rate_fps=2.0, phase_frames=60),
     "vgg16": Network("vgg16", rate_fps=0.5, work=4.0),
 }
 

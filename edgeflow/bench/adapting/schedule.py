@@ -15,9 +15,10 @@ from edgeflow.bench.adapting.runs import Runs
 from edgeflow.bench.adapting.scenario import ALONG, CONDITIONS, FULL_MBPS, network
 from edgeflow.traces import Trace, written
 
-FRAMES = 40
-FRAMES_MAX = {"partnner": 400, "profile-first": 400}
-"""Of a phase, while the placement goes on changing: who measures plan after plan needs more."""
+MEASURING = ("partnner", "profile-first")
+"""Policies that try plan after plan: their phases go on for up to MORE times as many frames, while
+the placement changes."""
+MORE = 8
 NOISE = 0.2
 """Up or down, anew each second."""
 
@@ -76,8 +77,9 @@ def _converging(wanted: Wanted) -> Iterator[Job]:
 
 
 def _long_enough(job: Job) -> Job:
-    most = FRAMES_MAX.get(job.policy, 2 * FRAMES)
-    return replace(job, frames=FRAMES, frames_max=most)
+    frames = network(job.network).phase_frames
+    most = MORE if job.policy in MEASURING else 2
+    return replace(job, frames=frames, frames_max=most * frames)
 
 
 def _follow(runs: Runs, wanted: Wanted, traces: dict[str, Trace], *, scaled: bool) -> None:

@@ -87,16 +87,17 @@ class Visit:
         said = conduct.change(changes.parse(words.split()))
         self.acts.append((time.monotonic(), said))
 
-    def some(self, frames: int) -> list[float]:
-        """Milliseconds of so many frames, one at a time; what failed is left out."""
+    def some(self, frames: int, rate_fps: float | None = None) -> list[float]:
+        """Milliseconds of so many frames, one at a time or at a rate; what failed is left out."""
         lines: list[Line] = []
         driver = Driver(self.flow, NAME, self.inputs, None, self.expected, on_record=lines.append)
-        driver.run(frames=frames, window_frames=1)
-        submits = {line.frame: line.at_s for line in lines if isinstance(line, Submit)}
+        window = 1 if rate_fps is None else None
+        driver.run(frames=frames, rate_fps=rate_fps, window_frames=window)
+        submits = {line.frame: line for line in lines if isinstance(line, Submit)}
         return [
-            (line.at_s - submits[line.frame]) * 1e3
+            (line.at_s - submits[line.frame].at_s) * 1e3
             for line in lines
-            if isinstance(line, Outcome) and not line.code
+            if isinstance(line, Outcome) and line.sha256 == self.expected[submits[line.frame].input]
         ]
 
     @contextmanager
