@@ -74,6 +74,8 @@ class DeploymentView(Struct, frozen=True):
     """What else is prepared: when it would be better, and the placement line."""
     engines: dict[str, str] = {}
     """Node -> on what it runs its segments of the committed plan: torch, onnx, onnx+torch."""
+    by_hand: bool = False
+    """The wish says which layers run where."""
 
 
 class Snapshot(Struct, frozen=True):
@@ -193,6 +195,7 @@ def _deployment(view: View, peers: list[Peer]) -> DeploymentView:
         model=view.spec.model_name,
         source=view.spec.source,
         policy=view.spec.policy,
+        by_hand=bool(view.spec.placement),
         phase=status.phase if status else "waiting",
         sentence=status.sentence if status else "no leader has answered yet",
         placement=plan.variants[0] if plan else "",

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from edgeflow.messages import Plan, PlanChange
 
+AS_PREDICTED = 0.1
+"""A plan that is off by this share at most took what was predicted: frames scatter that far."""
+
 
 def ms(seconds: float) -> str:
     """As 83.1 ms; from ten seconds on as 12.3 s."""
@@ -58,3 +61,27 @@ def switch(change: PlanChange) -> str:
     """What the switch cost."""
     fetched = f" with {size(change.fetched_bytes)} fetched" if change.fetched_bytes else ""
     return f"switched in {change.switch_s:.1f} s{fetched}"
+
+
+def verdict(change: PlanChange) -> str:
+    """What came of a change, against what was before and what was promised; empty before a frame
+    was measured."""
+    if not change.measured_after_s:
+        return ""
+    after_s, told = change.measured_after_s, []
+    if change.measured_before_s:
+        share = after_s / change.measured_before_s
+        told.append(_off(share, "less than before", "more than before", "what it was before"))
+    if change.predicted_after_s:
+        share = after_s / change.predicted_after_s
+        is_kept = abs(share - 1) <= AS_PREDICTED
+        off = _off(share, "below its prediction", "above its prediction", "its prediction")
+        told.append("as predicted" if is_kept else off)
+    return ", ".join(told)
+
+
+def _off(share: float, less: str, more: str, times: str) -> str:
+    """A ratio in words."""
+    if share >= 2:
+        return f"{share:.1f} times {times}"
+    return f"{abs(1 - share) * 100:.0f} % {less if share <= 1 else more}"

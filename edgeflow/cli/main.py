@@ -23,6 +23,7 @@ GROUPS: tuple[str, ...] = (
     "infer",
     "ledger",
     "status",
+    "why",
     "model",
     "plan",
     "key",

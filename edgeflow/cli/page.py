@@ -160,7 +160,7 @@ def _finite(one: float, other: float) -> float:
     return one if math.isfinite(one) else other
 
 
-def _table(
+def table(
     head: Sequence[str],
     rows: Iterable[Sequence[str]],
     numbers: Collection[str],
@@ -189,7 +189,7 @@ def _stretches(found: Sweep, measure: Measure, title: str) -> Markup:
         )
         for at, each in enumerate(found.stretches, 1)
     ]
-    return _table(("", title, measure.heading, "plan"), rows, (title, measure.heading))
+    return table(("", title, measure.heading, "plan"), rows, (title, measure.heading))
 
 
 def _answers(findings: Findings) -> Markup:
@@ -198,13 +198,13 @@ def _answers(findings: Findings) -> Markup:
         for each in findings.answers
         if not each.proposal
     ]
-    table = _table(plantable.columns(findings), plantable.rows(findings), plantable.RIGHT, "tight")
-    return join(table, *refused)
+    found = table(plantable.columns(findings), plantable.rows(findings), plantable.RIGHT, "tight")
+    return join(found, *refused)
 
 
 def _beside(findings: Findings) -> Markup:
     head = plantable.beside_columns(findings)
-    return _table(head, plantable.beside_rows(findings), head[1:])
+    return table(head, plantable.beside_rows(findings), head[1:])
 
 
 def _sources(scene: Scene) -> list[Markup]:
@@ -220,5 +220,5 @@ def _sources(scene: Scene) -> list[Markup]:
     ]
     return [
         element("h2", "Where the figures come from"),
-        _table(("figure", "value", "source"), rows, ("value",)),
+        table(("figure", "value", "source"), rows, ("value",)),
     ]
