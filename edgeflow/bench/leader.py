@@ -36,7 +36,7 @@ from edgeflow.messages import CLOUD, DEVICE, EDGE, LayerTimes, Load, Metrics, Ra
 from edgeflow.node import FRAME_EVENTS
 from edgeflow.sim.judge import Judge, Watched
 from edgeflow.sim.weather.play import Outdoors
-from edgeflow.sim.weather.script import Host, Weather
+from edgeflow.sim.weather.script import Host, Weather, cluster_of
 
 GOAL = 0.02
 """Of one core."""
@@ -45,11 +45,13 @@ SETTLE_S = 30.0
 MOVE_S = 10.0
 """Restless: bandwidth changes this often."""
 EDGES = range(1, 6)
-HOSTS = (
-    Host("cam-1", DEVICE, Rates(4e9, 3e9, 3e9, 2e-5)),
-    *(Host(f"edge-{at}", EDGE, Rates(6e10 + 1e10 * at, 4e10, 2e10, 1e-5)) for at in EDGES),
-    Host("cloud-1", CLOUD, Rates(2e11, 2e11, 4e10, 5e-6), 50.0, 0.005),
-    Host("cloud-2", CLOUD, Rates(3e11, 2e11, 4e10, 5e-6), 50.0, 0.02),
+CLUSTER = cluster_of(
+    (
+        Host("cam-1", DEVICE, Rates(4e9, 3e9, 3e9, 2e-5)),
+        *(Host(f"edge-{at}", EDGE, Rates(6e10 + 1e10 * at, 4e10, 2e10, 1e-5)) for at in EDGES),
+        Host("cloud-1", CLOUD, Rates(2e11, 2e11, 4e10, 5e-6), 50.0, 0.005),
+        Host("cloud-2", CLOUD, Rates(3e11, 2e11, 4e10, 5e-6), 50.0, 0.02),
+    )
 )
 
 
@@ -124,7 +126,7 @@ def weather(seed: int, fps: float, seconds: float, *, tiles: bool) -> Weather:
         moves += [(at_s, f"load edge-{edge} {0.8 if edge == 5 - at % 5 else 0}") for edge in EDGES]
     minutes = (first_s + seconds) / 60
     return Weather(
-        seed, minutes=minutes, rate_fps=fps, events=tuple(moves), hosts=HOSTS, tiles=tiles
+        seed, minutes=minutes, rate_fps=fps, events=tuple(moves), cluster=CLUSTER, tiles=tiles
     )
 
 
@@ -173,7 +175,7 @@ def made(asked: argparse.Namespace) -> dict[str, str]:
         "commit": git.stdout.strip() or "unknown",
         "seeds": f"0..{asked.seeds - 1}",
         "fps": f"{asked.fps:g}",
-        "nodes": str(len(HOSTS)),
+        "nodes": str(len(CLUSTER.nodes)),
     }
 
 

@@ -13,6 +13,15 @@ from __future__ import annotations
 
 from edgeflow.sim.weather.play import run_weather
 from edgeflow.sim.weather.report import Change, Report, Shot
-from edgeflow.sim.weather.script import Host, Weather
+from edgeflow.sim.weather.script import HOME, Host, Weather, cluster_of
 
-__all__ = ["Change", "Host", "Report", "Shot", "Weather", "run_weather"]
+__all__ = [
+    "HOME",
+    "Change",
+    "Host",
+    "Report",
+    "Shot",
+    "Weather",
+    "cluster_of",
+    "run_weather",
+]

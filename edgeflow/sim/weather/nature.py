@@ -22,7 +22,7 @@ import numpy as np
 from edgeflow.cost import NodeCost
 from edgeflow.graph import Graph
 from edgeflow.messages import Caps, Endpoint, Rates, Rect
-from edgeflow.sim.weather.script import ANY, Host, Weather
+from edgeflow.sim.weather.script import ANY, Weather
 from edgeflow.traces import Trace
 from edgeflow.workload import Seconds, Workload
 
@@ -61,27 +61,27 @@ class Nature:
 
     def __init__(self, weather: Weather, graph: Graph) -> None:
         self.weather, self.graph = weather, graph
-        self.hosts = {host.name: host for host in weather.fleet}
+        self.links = weather.cluster.links
         self._places = {layer.name: at for at, layer in enumerate(graph.layers)}
         chance = random.Random(f"nature {weather.seed}")
         self.costs = {
-            host.name: NodeCost(host.name, host.tier, _alike(host.rates, chance))
-            for host in weather.fleet
+            node.name: replace(node, rates=_alike(node.rates, chance)) for node in weather.fleet
         }
         self.announced = {name: _apart(cost.rates, chance) for name, cost in self.costs.items()}
         count, work = len(graph.layers), Workload.of(graph)
         self.prior_s = {name: work.prior(cost) for name, cost in self.costs.items()}
         common = _around(LAYER_SHARE, count, chance)
         self.layers_s = {
-            name: prior_s * common * _around(OWN_SHARE, count, chance)
-            for name, prior_s in self.prior_s.items()
+            name: cost.ratio * self.prior_s[name] * common * _around(OWN_SHARE, count, chance)
+            for name, cost in self.costs.items()
         }
-        self.here = {name: Steps.of(weather.here(name)) for name in self.hosts}
-        self.loads = {name: self._loads(name) for name in self.hosts}
-        self.bytes_per_s: dict[tuple[str, str], Steps] = {}
-        names = sorted(self.hosts)
-        for a, b in ((a, b) for a in names for b in names if a < b):
-            self.bytes_per_s[a, b] = self.bytes_per_s[b, a] = self._link(a, b, chance)
+        self.here = {name: Steps.of(weather.here(name)) for name in self.costs}
+        self.loads = {name: self._loads(name) for name in self.costs}
+        self.bytes_per_s = {
+            (a, b): self._link(a, b, link.bytes_per_s)
+            for (a, b), link in self.links.items()
+            if a in self.costs and b in self.costs
+        }
 
     def seconds(
         self, node: str, layers: Sequence[str], tile: Rect | None, now_s: float
@@ -105,7 +105,7 @@ class Nature:
 
     def delay_s(self, a: str, b: str) -> float:
         """Of every message between two nodes."""
-        return max(self.hosts[a].delay_s, self.hosts[b].delay_s)
+        return self.links[a, b].delay_s
 
     def left_s(self, a: str, b: str, size_bytes: float, start_s: float) -> float:
         """When the last byte has left, on a link that is free from `start_s` on."""
@@ -120,31 +120,32 @@ class Nature:
 
     def caps(self) -> dict[str, Caps]:
         """What nodes announce of themselves."""
-        return {name: _caps(host, self.announced[name]) for name, host in self.hosts.items()}
+        return {name: _caps(cost, self.announced[name]) for name, cost in self.costs.items()}
 
     def _loads(self, name: str) -> Steps:
         mine = [each for each in self.weather.happenings if each.kind == "load"]
         told = ((each.at_s, each.value) for each in mine if each.nodes[0] in (name, ANY))
         return Steps.of([(0.0, 0.0), *told])
 
-    def _link(self, a: str, b: str, chance: random.Random) -> Steps:
-        """Bytes per second between two hosts, whatever moves them put together."""
-        usual = min(self.hosts[a].mbps, self.hosts[b].mbps)
+    def _link(self, a: str, b: str, bytes_per_s: float) -> Steps:
+        """Bytes per second from one node to another, whatever moves them put together."""
         mine = [each for each in self.weather.happenings if _is_about(each.nodes, a, b)]
-        told = [(each.at_s, each.value) for each in mine if each.kind == "link"]
+        told = [(each.at_s, each.value * 1e6 / 8) for each in mine if each.kind == "link"]
         noise = Steps.of([(0.0, 0.0), *((e.at_s, e.value) for e in mine if e.kind == "noise")])
         traces = self.weather.traces
         trace = next((found for names, found in traces if _is_about(names.split(), a, b)), None)
         trace_ends_s = min((at_s for at_s, _ in told), default=np.inf)
-        rates = Steps.of([(0.0, usual), *told])
+        rates = Steps.of([(0.0, bytes_per_s), *told])
         moves = trace is not None or any(noise.values)
         times = {*rates.at_s, *noise.at_s, *(_every(self.weather.ends_s) if moves else ())}
+        # Both directions share the air.
+        chance = random.Random(f"link {self.weather.seed} {min(a, b)} {max(a, b)}")
         found = []
         for at_s in sorted(times):
             is_traced = trace is not None and at_s < trace_ends_s
-            mbps = _of(trace, at_s) if is_traced else rates.at(at_s)
+            rate = _of(trace, at_s) * 1e6 / 8 if is_traced else rates.at(at_s)
             share = noise.at(at_s) * (2 * chance.random() - 1)
-            found.append((at_s, mbps * (1 + share) * 1e6 / 8))
+            found.append((at_s, rate * (1 + share)))
         return Steps.of(found)
 
 
@@ -170,42 +171,47 @@ def _around(share: float, count: int, chance: random.Random) -> Seconds:
     return np.array([1 + share * (2 * chance.random() - 1) for _ in range(count)])
 
 
-def _alike(rates: Rates, chance: random.Random) -> Rates:
+def _alike(rates: Rates | None, chance: random.Random) -> Rates | None:
     """A machine that is faster or slower in all."""
+    if rates is None:
+        return None
     by = 1 + HOST_SHARE * (2 * chance.random() - 1)
     return Rates(
         rates.conv_flops_per_s * by,
         rates.matmul_flops_per_s * by,
         rates.memory_bytes_per_s * by,
         rates.op_overhead_s / by,
+        rates.depthwise_flops_per_s * by,
     )
 
 
-def _apart(rates: Rates | None, chance: random.Random) -> Rates:
+def _apart(rates: Rates | None, chance: random.Random) -> Rates | None:
     """The same, each wrong by itself."""
-    assert rates is not None
-    conv, matmul, memory, overhead = _around(CLASS_SHARE, 4, chance).tolist()
+    if rates is None:
+        return None
+    conv, matmul, memory, overhead, depthwise = _around(CLASS_SHARE, 5, chance).tolist()
     return Rates(
         rates.conv_flops_per_s * conv,
         rates.matmul_flops_per_s * matmul,
         rates.memory_bytes_per_s * memory,
         rates.op_overhead_s * overhead,
+        rates.depthwise_flops_per_s * depthwise,
     )
 
 
-def _caps(host: Host, rates: Rates) -> Caps:
+def _caps(cost: NodeCost, rates: Rates | None) -> Caps:
     return Caps(
-        node=host.name,
+        node=cost.name,
         session=0,
-        tier=host.tier,
+        tier=cost.tier,
         board="simulated",
         arch="none",
         cores=4,
         memory_bytes=8 << 30,
         accelerators=(),
-        engines=("symbolic",),
+        engines=("symbolic",) if rates else (),
         rates=rates,
-        can_lead=True,
+        can_lead=rates is not None,
         reachable=True,
         endpoints=(Endpoint("127.0.0.1", 1, 2),),
         public_key="",

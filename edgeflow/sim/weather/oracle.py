@@ -23,8 +23,8 @@ Moment = tuple[float, ...]
 class Oracle:
     """Prices of one Nature, each reckoned once."""
 
-    def __init__(self, nature: Nature, source: str, *, tiles: bool) -> None:
-        self.nature, self.source, self.tiles = nature, source, tiles
+    def __init__(self, nature: Nature) -> None:
+        self.nature, self.tiles = nature, nature.weather.tiles
         self._models: dict[Moment, CostModel] = {}
         self._best: dict[Moment, Proposal] = {}
         self._priced: dict[tuple[Moment, str], float] = {}
@@ -70,13 +70,13 @@ class Oracle:
     def _model(self, moment: Moment, now_s: float) -> CostModel:
         if moment not in self._models:
             nature = self.nature
-            here = [name for name in nature.hosts if nature.here[name].at(now_s)]
+            here = [name for name in nature.costs if nature.here[name].at(now_s)]
             nodes = {name: nature.cost(name, now_s) for name in here}
             links = {
                 (a, b): LinkCost(nature.delay_s(a, b), steps.at(now_s))
                 for (a, b), steps in nature.bytes_per_s.items()
                 if a in here and b in here
             }
-            cluster = Cluster(nodes, links, self.source)
+            cluster = Cluster(nodes, links, nature.weather.cluster.source)
             self._models[moment] = CostModel(nature.graph, cluster)
         return self._models[moment]

@@ -34,7 +34,7 @@ class Outdoors(World):
     def __init__(self, weather: Weather, toy: Toy = RESNET) -> None:
         self.weather, self.nature = weather, Nature(weather, toy.graph)
         super().__init__(weather.seed, fleet=self.nature.caps(), toy=toy)
-        self.source = next(iter(self.tiers))
+        self.source = weather.cluster.source
         self.shots: dict[int, Shot] = {}
         self.changes: list[Change] = []
         self._plan = ""
@@ -45,6 +45,9 @@ class Outdoors(World):
 
     def begin(self) -> None:
         """Start all that are here, and wind up what is to come."""
+        for a, b in ((a, b) for a in self.tiers for b in self.tiers if a < b):
+            if not {(a, b), (b, a)} <= self.nature.bytes_per_s.keys():
+                self.network.sever(a, b)
         for name in self.tiers:
             if self.nature.here[name].at(0.0):
                 self.boot(name)
@@ -79,8 +82,8 @@ class Outdoors(World):
 
     def report(self) -> Report:
         """What became of it all."""
-        oracle = Oracle(self.nature, self.source, tiles=self.weather.tiles)
-        return Report(self.weather, tuple(self.shots.values()), tuple(self.changes), oracle)
+        shots = tuple(self.shots.values())
+        return Report(self.weather, shots, tuple(self.changes), Oracle(self.nature))
 
     def _deploy(self) -> None:
         blobs = {weight.sha256: weight.nbytes for weight in self.toy.graph.weights.values()}

@@ -12,9 +12,10 @@ Invariant: a Weather is data; what it cannot mean is refused before anything is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from edgeflow.cost import Cluster, LinkCost, NodeCost
 from edgeflow.errors import UsageError
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates, Tier
 from edgeflow.traces import Trace
@@ -42,11 +43,25 @@ class Host:
     """The same; of two the higher counts."""
 
 
-HOME = (
-    Host("cam-1", DEVICE, Rates(4e9, 3e9, 3e9, 2e-5)),
-    Host("edge-1", EDGE, Rates(7e10, 4e10, 2e10, 1e-5)),
-    Host("edge-2", EDGE, Rates(1.4e11, 8e10, 4e10, 1e-5)),
-    Host("cloud-1", CLOUD, Rates(2e11, 2e11, 4e10, 5e-6), 50.0, 0.005),
+def cluster_of(hosts: Sequence[Host]) -> Cluster:
+    """All linked with all; frames enter at the first."""
+    links = {
+        (a.name, b.name): LinkCost(max(a.delay_s, b.delay_s), min(a.mbps, b.mbps) * 1e6 / 8)
+        for a in hosts
+        for b in hosts
+        if a is not b
+    }
+    nodes = {host.name: NodeCost(host.name, host.tier, host.rates) for host in hosts}
+    return Cluster(nodes, links, hosts[0].name)
+
+
+HOME = cluster_of(
+    (
+        Host("cam-1", DEVICE, Rates(4e9, 3e9, 3e9, 2e-5)),
+        Host("edge-1", EDGE, Rates(7e10, 4e10, 2e10, 1e-5)),
+        Host("edge-2", EDGE, Rates(1.4e11, 8e10, 4e10, 1e-5)),
+        Host("cloud-1", CLOUD, Rates(2e11, 2e11, 4e10, 5e-6), 50.0, 0.005),
+    )
 )
 """A camera, edge nodes beside it, a cloud machine behind 50 Mbit/s. edge-2 is here where the script
 lets it join."""
@@ -74,7 +89,8 @@ class Weather:
     """(seconds, words as above)."""
     traces: tuple[tuple[str, Trace], ...] = ()
     """("A B", rates from the start, over and over); before `link` events."""
-    hosts: tuple[Host, ...] = HOME
+    cluster: Cluster = HOME
+    """What the machines and links are like, before chance and events."""
     stocked: bool = True
     """Has every node all weights? Else they come from the source, over the same links."""
     tiles: bool = True
@@ -88,16 +104,15 @@ class Weather:
     @property
     def happenings(self) -> tuple[Happening, ...]:
         """The script, in the order of time; UsageError where a line means nothing."""
-        names = {host.name for host in self.hosts}
-        found = [_read(at_s, words, names) for at_s, words in self.events]
+        found = [_read(at_s, words, self.cluster.nodes) for at_s, words in self.events]
         return tuple(sorted(found, key=lambda each: each.at_s))
 
     @property
-    def fleet(self) -> tuple[Host, ...]:
-        """Hosts that are here at some time; in HOME one that nobody lets join never is."""
+    def fleet(self) -> tuple[NodeCost, ...]:
+        """Nodes that are here at some time; in HOME one that nobody lets join never is."""
         joining = {each.nodes[0] for each in self.happenings if each.kind == "join"}
-        spare = {"edge-2"} - joining if self.hosts is HOME else set()
-        return tuple(host for host in self.hosts if host.name not in spare)
+        spare = {"edge-2"} - joining if self.cluster is HOME else set()
+        return tuple(node for name, node in self.cluster.nodes.items() if name not in spare)
 
     def here(self, name: str) -> Iterator[tuple[float, bool]]:
         """(seconds, whether it is here) from the start on."""
@@ -107,7 +122,7 @@ class Weather:
         yield from ((each.at_s, each.kind == "join") for each in comings)
 
 
-def _read(at_s: float, words: str, names: set[str]) -> Happening:
+def _read(at_s: float, words: str, names: Collection[str]) -> Happening:
     """One line; UsageError says what it may be."""
     form = _FORMS.get(words.split(" ", 1)[0])
     match = form.fullmatch(words.strip()) if form is not None else None
