@@ -140,11 +140,13 @@ class ChunkStored(Struct, frozen=True, tag=True):
 
 
 class Transferred(Struct, frozen=True, tag=True):
-    """A receipt came back: one tensor message crossed a link that it had alone."""
+    """A receipt came back: one tensor message crossed a link, in so long had it been alone there."""
 
     peer: Name
     size_bytes: int
     seconds: float
+    loss: float = 0.0
+    """Share of the last messages to this peer whose receipt never came."""
 
 
 # --- events: slow work that ended -----------------------------------------------------------------

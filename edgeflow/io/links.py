@@ -163,6 +163,8 @@ class Links:
         if isinstance(message, ProbeData) or self._exchange.receipts.wants(peer, size_bytes, now_s):
             self._serial = serial = self._serial + 1
             self._exchange.receipts.sent(peer, serial, size_bytes, now_s)
+        else:
+            self._exchange.receipts.unasked(peer, size_bytes)
         return self._exchange.send(
             link, Lane.TENSORS, [serial.to_bytes(8, "big"), *parts], size_bytes
         )

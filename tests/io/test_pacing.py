@@ -43,19 +43,6 @@ def test_a_forgotten_peer_does_not_wait_for_what_was_dropped() -> None:
     assert pacing.leaves_s("b", "edge", 1000, 0.0, waits=True) == pytest.approx(0.001)
 
 
-@pytest.mark.parametrize(("is_shared", "told"), [(False, True), (True, False)])
-def test_messages_to_two_peers_share_an_up_link_only_where_told(
-    is_shared: bool, told: bool
-) -> None:
-    receipts = Receipts(is_shared=is_shared)
-    receipts.sent("b", 1, 10_000, 0.0)
-    receipts.sent("c", 2, 10_000, 0.1)
-    found = receipts.came("b", Receipt(1, 10_000), 0.5)
-    assert (found is not None) == told
-    if found:
-        assert found.seconds == 0.5
-
-
 def test_the_way_of_the_receipt_is_not_the_messages() -> None:
     receipts = Receipts(is_shared=False)
     took = []

@@ -131,6 +131,8 @@ class Station(Machine):
         if asks or self.receipts.wants(peer, size_bytes, clock_s):
             self.serial = serial = self.serial + 1
             self.receipts.sent(peer, serial, size_bytes, clock_s)
+        else:
+            self.receipts.unasked(peer, size_bytes)
 
         def landed() -> None:
             arrive()
