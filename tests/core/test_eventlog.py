@@ -227,4 +227,4 @@ def test_what_cannot_be_written_down_is_an_error_that_says_so() -> None:
 
 def test_a_heartbeat_costs_little() -> None:
     load = Load("a", 1, 1, 0.0, 0, None, False, 0, 0, {}, None, {}, {})
-    assert len(EventWriter().step(1.0, Heard(load, False), [])) < 300
+    assert len(EventWriter().step(1.0, Heard(load, False), [])) < 400
