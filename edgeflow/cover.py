@@ -79,11 +79,8 @@ def cover(
         if len(chosen) >= VARIANTS_MAX:
             gaps[lost] = f"{VARIANTS_MAX} other variants are prepared already"
             continue
-        kept = (
-            (each, costs.evaluate(each).total_s)
-            for each in known
-            if nodes_of(each) <= cluster.nodes.keys() - set(avoided)
-        )
+        here = [each for each in known if nodes_of(each) <= cluster.nodes.keys() - set(avoided)]
+        kept = ((each, costs.evaluate(each).total_s) for each in here)
         within = (each for each in kept if each[1] <= enough_s)
         chosen.append(next(within, (best.placement, best.predicted_s)))
         free = left_over(graph, chosen[-1][0], free)

@@ -84,6 +84,7 @@ class Flow:
         tiles: bool = True,
         fallbacks: bool = True,
         rate_fps: float = 0.0,
+        explore_share: float = 0.02,
         wait_s: float | None = 180.0,
     ) -> str:
         """Have a model run by the cluster; returns the deployment's name once it is ready.
@@ -92,7 +93,8 @@ class Flow:
         changes, see `edgeflow.policy`. `placement`: by hand. `rate_fps`: frames a second that it
         has to keep up with. `wait_s` None: at once.
         `tiles`: layers may be tiled over several nodes of a tier. `fallbacks`: what stands in for a
-        lost node is prepared beforehand, which takes memory on the others.
+        lost node, and plans that are likely next, are prepared beforehand, which takes memory.
+        `explore_share`: of all latency, what spare frames along doubtful ways may add; 0: none.
         For `objective` … `private` see `planning.goal`. DeployError says what is in the way.
         """
         digest, graph = self.service.add_model(self._as_file(model))
@@ -105,6 +107,7 @@ class Flow:
             origin=self.name,
             policy=policy,
             rate_fps=rate_fps,
+            explore_share=explore_share,
             placement=placement,
             window_frames=window_frames,
             window_bytes=window_bytes,

@@ -100,14 +100,8 @@ class Inflight(Outcomes):
                 continue
             is_full = flying > 0 and flying_bytes + frame.size_bytes > window.bytes
             if not is_full:
-                if trial is not None:
-                    frame.is_trial = True
-                    effects += self._send(frame, trial.way, graph, trial.limit_s, now_s)
-                    trial = None
-                else:
-                    pace.take(way)
-                    limit_s = pace.timeout_s(flying) * 2**frame.spent
-                    effects += self._send(frame, way, graph, limit_s, now_s)
+                effects += self._send(frame, trial or way, graph, flying, now_s)
+                trial = None
                 flying, flying_bytes = flying + 1, flying_bytes + frame.size_bytes
                 is_full = flying >= window.frames
         pace.on_window(window, is_full, len(mine) - flying, now_s)
@@ -270,9 +264,16 @@ class Inflight(Outcomes):
         return self.paces[frame.deployment].overload(waiting, frame.deadline_s - now_s, now_s)
 
     def _send(
-        self, frame: OpenFrame, way: Way, graph: Graph, limit_s: float, now_s: float
+        self, frame: OpenFrame, along: Way | Trial, graph: Graph, flying: int, now_s: float
     ) -> list[Effect]:
         effects: list[Effect] = []
+        if isinstance(along, Trial):
+            frame.is_trial = True
+            way, limit_s = along
+        else:
+            way, pace = along, self.paces[frame.deployment]
+            pace.take(way)
+            limit_s = pace.timeout_s(flying) * 2**frame.spent
         if frame.sent and frame.last.graph is not graph:
             effects += self.forget(frame)
         frame.sent += 1

@@ -52,7 +52,11 @@ POLICY_HELP = (
     " to plan anew with: neurosurgeon, dads, edge-only …"
 )
 RATE_HELP = "Frames a second to keep up with; 0: not said."
-FALLBACKS_HELP = "Is what stands in for a lost node prepared beforehand? It takes memory."
+FALLBACKS_HELP = (
+    "Is what stands in for a lost node prepared beforehand, and what is likely to be the next plan?"
+    " Both take memory."
+)
+EXPLORE_HELP = "Share of all latency that spare frames along doubtful ways may add; 0: none."
 TILES_HELP = "May layers be computed in tiles by several nodes of a tier at once?"
 PRIVATE_HELP = "What stays on a tier or below: the input, or all before LAYER's output."
 
@@ -80,7 +84,9 @@ class Wish(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rate_fps: Annotated[float, Meta(ge=0)] = 0.0
     """Frames a second to keep up with; 0: not said."""
     fallbacks: bool = True
-    """Are variants prepared for the loss of each node?"""
+    """Are variants prepared for the loss of each node, and likely next plans?"""
+    explore_share: Annotated[float, Meta(ge=0, le=0.5)] = 0.02
+    """Of all latency, what frames along doubtful ways may add."""
 
     def choices(self) -> dict[str, Any]:
         """All but where: what `Flow.deploy` and a spec call by the same names."""
@@ -99,6 +105,7 @@ CHOICES = (
     "tiles",
     "fallbacks",
     "rate_fps",
+    "explore_share",
 )
 
 
@@ -125,6 +132,7 @@ def deploy(
     fallbacks: Annotated[
         bool, typer.Option("--fallbacks/--no-fallbacks", help=FALLBACKS_HELP)
     ] = True,
+    explore: Annotated[float, typer.Option(min=0.0, max=0.5, help=EXPLORE_HELP)] = 0.02,
     wait_s: Annotated[float, typer.Option(help="How long to wait until it is ready.")] = 60.0,
     wait: Annotated[bool, typer.Option(help="Wait until frames are taken.")] = True,
     broker: Broker = DEFAULT_BROKER,
@@ -151,6 +159,7 @@ def deploy(
             private=private,
             tiles=tiles,
             fallbacks=fallbacks,
+            explore_share=explore,
         )
         wishes = [wish]
     else:
