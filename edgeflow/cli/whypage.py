@@ -152,8 +152,9 @@ def _group(change: PlanChange, left: float, step: float, axis: Axis) -> Iterator
 
 def _time(change: PlanChange, middle: float) -> Markup:
     """Of a change, below its bars; its sentence where a pointer rests on it."""
-    told = f"{when(change)}  {change.kind}: {change.why}"
-    text = when(change).rpartition(" ")[2] if change.unix_s else "?"
+    then = when(change)
+    told = f"{then}  {change.kind}: {change.why}"
+    text = then.rpartition(" ")[2] if ":" in then else "?"
     place = {"x": middle, "y": HEIGHT - BOTTOM + 18.0, "class_": "tick middle"}
     return element("text", element("title", told), text, **place)
 

@@ -16,6 +16,9 @@ from edgeflow.messages import PlanChange
 from edgeflow.policy.worth import MARGIN
 from edgeflow.snapshot import DeploymentView
 
+UNIX_S_MAX = 1e11
+"""The year 5138: what is later is no time."""
+
 
 def story(change: PlanChange) -> Iterator[str]:
     """One change."""
@@ -36,7 +39,7 @@ def story(change: PlanChange) -> Iterator[str]:
 
 def when(change: PlanChange) -> str:
     """By the clock here; the day where that is not today."""
-    if not change.unix_s:
+    if not 0 < change.unix_s < UNIX_S_MAX:
         return "at an unknown time"
     then = time.localtime(change.unix_s)
     is_today = time.strftime("%Y%m%d", then) == time.strftime("%Y%m%d")

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from edgeflow import wording
 from edgeflow.cli import why, whypage
-from edgeflow.cli.whystory import now, story, watched
+from edgeflow.cli.whystory import now, story, watched, when
 from edgeflow.messages import Fallback, PlanChange
 from edgeflow.snapshot import DeploymentView
 
@@ -53,6 +53,7 @@ def test_a_plan_under_preparation_has_no_cost_and_no_frames_yet() -> None:
 def test_a_plan_that_could_not_run_has_no_prediction_and_a_clock_may_be_unknown() -> None:
     lines = list(story(replace(CHANGE, predicted_before_s=0.0, unix_s=0.0, measured_after_s=0.0)))
     assert lines[0].startswith("at an unknown time  better")
+    assert when(replace(CHANGE, unix_s=1e300)) == when(replace(CHANGE, unix_s=-1.0))
     assert "predicted   unknown" in lines[1]
     assert lines[-1] == "  switched in 0.9 s with 44.6 MB fetched"
 

@@ -28,7 +28,9 @@ from edgeflow.messages import (
     ControlMessage,
     Endpoint,
     Held,
+    History,
     Holding,
+    Lately,
     LayerTimes,
     Leader,
     LinkReport,
@@ -36,6 +38,7 @@ from edgeflow.messages import (
     Metrics,
     Notice,
     Plan,
+    PlanChange,
     PlanId,
     Rates,
     Request,
@@ -174,7 +177,8 @@ class Words:
             lambda: self._board(junk, line),
             lambda: Held(junk, ghost, 1, (held,) * chance.randrange(3), True),
             lambda: Status(junk, "?", ghost, "running", "?", line, number, number, "?", ghost),
-            lambda: Metrics(junk, ghost, count, 0, count, 0, 0, -number, number, -1.0),
+            lambda: self._metrics(junk, count, number),
+            lambda: self._history(junk, line, number),
             lambda: Notice(junk, ghost, "\0", "x" * chance.choice((0, 2000))),
         )
         return chance.choice(made)()
@@ -198,6 +202,20 @@ class Words:
             ghost, session, self.seq, -number, 1 << 62, -number, True, 1 << 62, 1 << 62, links,
             claim, {junk: self._id()}, ratios,
         )  # fmt: skip
+
+    def _metrics(self, junk: str, count: int, number: float) -> Metrics:
+        lately = Lately(str(self._id()), count % 3, count, (number,) * self.chance.randrange(99))
+        source = self.chance.choice((self.plan.source, "ghost-0"))
+        return Metrics(
+            junk, source, count, 0, count, 0, 0, -number, number, -1.0, (lately,) * 9
+        )  # fmt: skip
+
+    def _history(self, junk: str, line: str, number: float) -> History:
+        change = PlanChange(
+            -number, str(self._id()), "?", line, line, line, number, number, number, number,
+            1 << 62, self.chance.choice((0.0, number)), 1 << 62,
+        )  # fmt: skip
+        return History(junk, "ghost-0", (change,) * self.chance.choice((0, 1, 99)))
 
     def _id(self) -> PlanId:
         term = self.chance.choice((0, 1, (1 << 53) - 1, 1 << 53, 1 << 63))
