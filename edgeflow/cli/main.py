@@ -28,6 +28,7 @@ GROUPS: tuple[str, ...] = (
     "plan",
     "key",
     "simulate",
+    "rehearse",
     "replay",
     "lab",
 )
