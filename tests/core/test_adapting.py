@@ -218,6 +218,20 @@ def test_a_plan_that_ran_and_nobody_measured_is_named_for_measuring(tmp_path: Pa
     assert runs.unknown(folder, "net", table) == []
 
 
+def test_what_a_job_measured_is_put_into_the_table_once(tmp_path: Path) -> None:
+    job = Job("measure", "/nowhere/net.safetensors", "net", condition="cloud busy")
+    folder = tmp_path / job.name
+    folder.mkdir()
+    (folder / "notes.json").write_text("{}")
+    found = {CAM: {"times_ms": [200.0] * 6}, CLOUD: {"times_ms": [], "refused": "no room"}}
+    (folder / "found.json").write_text(json.dumps(found))
+    measured = runs.Runs(tmp_path, tmp_path / "no.toml", Table(tmp_path / "table.json", MACHINE))
+    measured.measure(job)
+    measured.measure(job)
+    again = Table.load(tmp_path / "table.json", MACHINE)
+    assert again.times_ms == {"net": {"cloud busy": {CAM: [200.0] * 6}}}
+
+
 def test_a_run_along_a_trace_has_its_regret(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("seconds,mbps\n0,50\n20,4\n40,4\n")
     job = Job("follow", "/no.safetensors", "net", trace="t", trace_file=str(tmp_path / "t.csv"))
