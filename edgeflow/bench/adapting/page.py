@@ -137,15 +137,14 @@ def _commits(run: Run, scale: Scale) -> Iterator[Markup]:
         )
 
 
-def commits(run: Run) -> Iterator[tuple[float, str, str]]:
-    """(when, why, placement) of each change of placement within the run."""
+def commits(run: Run) -> Iterator[tuple[float, str, dict[str, Any]]]:
+    """(when, why, all that was told) of each change of placement within the run."""
     notes, last = run.notes, ""
     for at_s, plan in notes["committed"]:
         line = notes["variants"][plan][0]
-        told = notes["changes"].get(plan)
-        why = told["why"] if told else notes["reasons"][plan]
+        told = notes["changes"].get(plan, {"why": notes["reasons"][plan]}) | {"after": line}
         if line != last and at_s >= run.from_s:
-            yield at_s, why, line
+            yield at_s, told["why"], told
         last = line
 
 
@@ -180,17 +179,21 @@ def _legend(lines: list[str]) -> Markup:
 
 
 def _changes(run: Run) -> Markup:
-    rows = [
-        element(
-            "tr",
-            element("td", f"{at_s - run.from_s:.1f} s"),
-            element("td", why),
-            element("td", element("code", line)),
-        )
-        for at_s, why, line in commits(run)
-    ]
-    head = element("tr", *(element("th", each) for each in ("after", "why", "placement")))
-    return element("table", head, *rows)
+    names = ("at", "why", "predicted ms", "measured ms", "switch s", "placement")
+    rows = [element("tr", *(element("th", name) for name in names))]
+    for at_s, why, told in commits(run):
+        switch_s = told.get("switch_s") or 0.0
+        cells = [f"{at_s - run.from_s:.1f} s", why, _pair(told, "predicted")]
+        cells += [_pair(told, "measured"), f"{switch_s:.2f}" if switch_s else "–"]
+        line = element("td", element("code", told["after"]))
+        rows.append(element("tr", *(element("td", cell) for cell in cells), line))
+    return element("table", *rows)
+
+
+def _pair(told: dict[str, Any], what: str) -> str:
+    """`before → after`; a dash where it is not known."""
+    ends_s = [told.get(f"{what}_{side}_s") or 0.0 for side in ("before", "after")]
+    return " → ".join(f"{each * 1e3:.0f}" if each else "–" for each in ends_s)
 
 
 def _phases(phases: list[dict[str, Any]]) -> Markup:
