@@ -201,11 +201,12 @@ class Chronicle:
         return change if is_known else None
 
     def _lately_s(self) -> float:
-        """What the last frames under the placement in use took; 0 where none are known."""
-        for each in reversed(self.metrics.lately if self.metrics is not None else ()):
-            if each.plan in self.frames and each.flights_s:
-                return median(each.flights_s)
-        return 0.0
+        """What the last frames under the placement in use took, under what stood in for it where
+        there were no others; 0 where none are known."""
+        lately = self.metrics.lately if self.metrics is not None else ()
+        known = [each for each in lately if each.plan in self.frames and each.flights_s]
+        used = [each for each in known if each.variant == 0] or known
+        return median(used[-1].flights_s) if used else 0.0
 
 
 def cut(text: str, most: int = TEXTS_MAX[0]) -> str:

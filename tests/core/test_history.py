@@ -8,12 +8,13 @@ from msgspec.structs import replace
 
 from edgeflow import wording
 from edgeflow.codec import CONTROL_BYTES_MAX, decode_control, encode_control, topic_of
-from edgeflow.events import Effect, Publish
+from edgeflow.events import Effect, Publish, Sampled
 from edgeflow.history import CHANGES_KEPT, HISTORY_S, JUDGED_FRAMES, MEASURED_S, Chronicle, fitted
 from edgeflow.lead import Lead
 from edgeflow.messages import History, Lately, Metrics, Notice, Plan, PlanChange, PlanId
 from edgeflow.sim.toy import TOY
 from tests.core.test_lead import MINE, SPEC, SPEEDS, Leader
+from tests.core.test_node import Node
 
 OTHER = "stem @cam-1 | left..head @edge-2"
 WALL_S = 1_700_000_000.0
@@ -194,6 +195,26 @@ def test_a_fallback_in_use_is_not_what_the_plan_promised(leader: Teller) -> None
     assert leader.changes[0].frames_after == 0
 
 
+def test_what_stood_in_counts_before_a_change_only_where_nothing_else_does(
+    leader: Teller,
+) -> None:
+    plan = leader.commit()
+    fallback = Lately(str(plan.id), 1, 5, (9.0,) * 5)
+    foreign = Lately("7.7@edge-9", 0, 5, (3.0,) * 5)
+    metrics = Metrics("job", "cam-1", 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, (fallback, foreign))
+    leader.view.metrics = metrics
+    leader.tick()
+    leader.wish(OTHER)
+    leader.tick()
+    assert leader.changes[-1].measured_before_s == 9.0
+    used = Lately(str(plan.id), 0, 5, (0.5,) * 5)
+    leader.view.metrics = replace(metrics, lately=(used, fallback, foreign))
+    leader.tick()
+    leader.all_ready(leader.preparing)
+    leader.tick()
+    assert leader.changes[-1].measured_before_s == 0.5
+
+
 def test_a_change_that_was_given_up_is_forgotten(leader: Teller) -> None:
     leader.commit()
     leader.wish(OTHER)
@@ -350,3 +371,34 @@ def test_what_came_of_it_is_one_sentence() -> None:
     )
     fresh = replace(CHANGE, frames_after=0, measured_after_s=0.0)
     assert wording.outcome(fresh) == "predicted 83.0 ms, no frame measured yet"
+
+
+# --- what a node hears ----------------------------------------------------------------------------
+
+
+def test_only_the_source_says_what_its_frames_took() -> None:
+    node = Node("edge-1")
+    node.say(replace(SPEC, generation=1))
+    metrics = Metrics("job", "edge-2", 1, 1, 0, 0, 0, 0.0, 0.0, 0.0)
+    node.say(metrics)
+    views = node.core.parts.deployments.views
+    assert views["job"].metrics is None
+    node.say(replace(metrics, source="cam-1"))
+    node.say(replace(metrics, deployment="nobody-s"))
+    assert [(name, view.metrics) for name, view in views.items()] == [
+        ("job", replace(metrics, source="cam-1"))
+    ]
+
+
+def test_every_node_keeps_the_history_that_was_told() -> None:
+    node, history = Node("edge-1"), History("job", "edge-2", (CHANGE,))
+    node.say(history, retained=True)
+    assert node.core.parts.deployments.views["job"].history == history
+
+
+def test_the_wall_clock_comes_with_the_machine_s_state() -> None:
+    node = Node("edge-1")
+    node.hear(Sampled(0.0, 0, None, False))
+    assert node.core.parts.lead.wall_s == 0.0
+    node.hear(Sampled(0.0, 0, None, False, unix_s=WALL_S))
+    assert node.core.parts.lead.wall_s == WALL_S - node.now_s
