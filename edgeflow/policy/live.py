@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from edgeflow.placement import format_placement
 from edgeflow.planning import Proposal
+from edgeflow.policy.prepared import or_prepared
 from edgeflow.policy.question import Choice, Question
 from edgeflow.policy.worth import Worth
 from edgeflow.survey import ask, is_worth_a_search
@@ -42,6 +43,7 @@ class Live:
         proposal = self.first(question)
         if format_placement(question.graph, proposal.placement) == plan.variants[0]:
             return None
+        proposal = or_prepared(question, proposal)
         why = self.worth.judge(question, proposal)
         return Choice(proposal, why) if why else None
 

@@ -1,0 +1,64 @@
+"""A plan that is prepared is taken instead of one that is hardly better: it runs at once.
+
+    best plan ─▶ a variant of the running plan within SLACK of it? ─▶ that one, else the best plan
+
+Invariant: what breaks a constraint is not taken, however prepared it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from msgspec.structs import replace as changed
+
+from edgeflow.cost import CostModel
+from edgeflow.errors import EdgeflowError
+from edgeflow.placement import nodes_of, parse_placement
+from edgeflow.planning import Proposal
+from edgeflow.planning.attain import worth_of
+from edgeflow.planning.goal import Scale, restricted
+from edgeflow.planning.standing import goal_of
+from edgeflow.policy.question import Question
+from edgeflow.survey import ask
+
+SLACK = 0.03
+"""Share by which it may be worse than the best one, for as long as it runs: below what a switch has
+to promise (`edgeflow.policy.worth`). Higher builds less."""
+
+
+def or_prepared(question: Question, best: Proposal) -> Proposal:
+    """`best`, or a variant of the running plan that is nearly as good. For little traffic always
+    `best`: which latency goes with it nobody said."""
+    if question.plan is None or best.objective == "traffic":
+        return best
+    found = (_priced(question, best, line) for line in question.plan.variants[1:])
+    near = [each for each in found if each is not None]
+    return min(near, key=lambda each: each.value, default=best)
+
+
+def _priced(question: Question, best: Proposal, line: str) -> Proposal | None:
+    """A variant at the prices of now; None where it is too dear, may not run, or does not fit
+    beside other deployments."""
+    spec, usable = question.spec, question.cluster.nodes.keys() - set(question.shunned)
+    try:
+        layout = parse_placement(question.graph, line)
+        if not nodes_of(layout) <= usable:
+            return None
+        goal = goal_of(spec)
+        costs = restricted(CostModel(question.graph, question.cluster), goal)
+        terms = costs.evaluate(layout)
+        value, _ = worth_of(Scale.of(goal, costs), terms, goal.latency_s_max)
+        if not value <= (1 + SLACK) * best.value:
+            return None
+        ask(changed(spec, placement=line), question.graph, question.cluster, ())
+    except EdgeflowError:
+        return None
+    return replace(
+        best,
+        placement=layout,
+        terms=terms,
+        predicted_s=terms.total_s,
+        optimal=False,
+        value=value,
+        reason=f"prepared already, and hardly worse than the best plan: {best.reason}",
+    )
