@@ -5,9 +5,10 @@
     a node comes or goes ──▶ HPA from scratch
     what stands differs from what runs ──▶ a switch, where that is worth it
 
-Our reading of D3 (the abstract of its partition algorithm): the plan is not made anew when the
-network or a load changes; only vertices whose costs changed, and those behind them, are decided
-again. The row of nodes stays what it was until a node comes or goes.
+Our reading of D3's abstract: the plan is not made anew when the network or a load changes; only
+vertices whose costs changed, and those behind them, are decided again. As HPA itself does, that is
+done for one node of each tier and for every part of that row, and the best of them stands. Which
+nodes these are stays as it was until a node comes or goes.
 
 Invariant: what stays within its band is not touched.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from edgeflow.placement import format_placement
 from edgeflow.planning import Proposal
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.goal import restricted
+from edgeflow.planning.hpa import best_row
 from edgeflow.planning.local import LocalPlan
 from edgeflow.planning.pairs import Mask
 from edgeflow.planning.standing import goal_of
@@ -44,9 +47,10 @@ class Hpa:
     """Of one deployment."""
 
     worth: Worth = field(default_factory=Worth)
-    local: LocalPlan | None = None
+    rows: tuple[LocalPlan, ...] = ()
+    """One node of each tier, and every part of that row."""
     fleet: tuple[str, frozenset[str]] = ("", frozenset())
-    """Model and nodes that `local` was made for."""
+    """Model and nodes that `rows` were made for."""
     layers_s: dict[str, Seconds] = field(default_factory=dict)
     """By node of the row: (layers,) at which they were last decided."""
     links_s: dict[Link, float] = field(default_factory=dict)
@@ -64,13 +68,14 @@ class Hpa:
         """What stands after the costs that left their bands, where that is worth the switch."""
         assert question.plan is not None
         problem = self._problem(question)
-        if self.local is not None and self.fleet == _fleet(problem, question):
+        if self.fleet == _fleet(problem, question):
             self._change(problem)
-        if self.local is None or self.fleet != _fleet(problem, question) or self._is_lost:
+        else:
             self._anew(question, problem)
-        assert self.local is not None
-        line = format_placement(question.graph, self.local.placement)
-        if line == question.plan.variants[0]:
+        stands = self._best
+        if math.isinf(stands.price_s):
+            return None
+        if format_placement(question.graph, stands.placement) == question.plan.variants[0]:
             return None
         proposal = self._proposal(question)
         why = self.worth.judge(question, proposal)
@@ -81,15 +86,14 @@ class Hpa:
         return False
 
     @property
-    def _is_lost(self) -> bool:
-        """Whether what stands cannot be run any more."""
-        return self.local is None or math.isinf(self.local.price_s)
+    def _best(self) -> LocalPlan:
+        return min(self.rows, key=lambda each: each.price_s)
 
     def _proposal(self, question: Question) -> Proposal:
-        """What stands; HPA's own way out where its row has no plan."""
-        if self.local is None or self._is_lost:
+        """What stands; HPA's own way out where no row has a plan."""
+        if math.isinf(self._best.price_s):
             return ask(question.spec, question.graph, question.cluster, question.shunned)
-        return placed(question, self.local.placement, "hpa")
+        return placed(question, self._best.placement, "hpa")
 
     def _problem(self, question: Question) -> Problem:
         costs = CostModel(question.graph, question.cluster)
@@ -98,28 +102,37 @@ class Hpa:
 
     def _anew(self, question: Question, problem: Problem) -> None:
         self.fleet, self.touched = _fleet(problem, question), ()
-        self.local = LocalPlan.of(problem)
-        row = self.local.tariff.row
+        row = _row(problem)
+        parts = (part for count in range(len(row), 0, -1) for part in combinations(row, count))
+        self.rows = tuple(LocalPlan(problem, part) for part in parts)
         self.layers_s = {node: problem.costs.layers_s(node).copy() for node in row}
         self.links_s = {link: _link_s(problem, link) for link in _links(problem, row)}
 
     def _change(self, problem: Problem) -> None:
         """Decides on what left its band, and nothing else."""
-        assert self.local is not None
         layers, touched = problem.costs.graph.layers, list[str | Link]()
         for node, was_s in self.layers_s.items():
             now_s = problem.costs.layers_s(node)
             for at in np.flatnonzero(_is_off(was_s, now_s)).tolist():
-                self.local.change_layer(layers[at].name, node, float(now_s[at]))
                 was_s[at] = now_s[at]
                 touched.append(f"{layers[at].name}@{node}")
+                for plan in self.rows:
+                    plan.change_layer(layers[at].name, node, float(now_s[at]))
         for link, was in self.links_s.items():
             now = _link_s(problem, link)
             if _is_off(np.array(was), np.array(now)):
-                self.local.change_link(*link, problem.costs.cluster.links.get(link))
                 self.links_s[link] = now
                 touched.append(link)
+                for plan in self.rows:
+                    plan.change_link(*link, problem.costs.cluster.links.get(link))
         self.touched = tuple(touched)
+
+
+def _row(problem: Problem) -> tuple[str, ...]:
+    """One node of each tier: those of HPA's best row, else the first that is useful."""
+    best = best_row(problem).tariff.row
+    tiers = ([node.name for node in nodes] for nodes in problem.useful().values())
+    return tuple(next((name for name in names if name in best), names[0]) for names in tiers)
 
 
 def _fleet(problem: Problem, question: Question) -> tuple[str, frozenset[str]]:

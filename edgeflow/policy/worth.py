@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from statistics import median
 from typing import NamedTuple
 
 from edgeflow.cost import CostModel
@@ -36,7 +37,7 @@ SIGMAS = 2.0
 leaves a better plan unused until more was measured."""
 DOUBT_MAX = 0.25
 """What is only guessed counts for no more: a plan that promises more than this is tried."""
-PATIENCE_S = 0.4
+PATIENCE_S = 0.25
 """Gain · seconds since the last change: half a frame's time is won after 0.8 s, a tenth after 4 s.
 Higher keeps plans longer."""
 LASTS_S_MIN, LASTS_S_MAX = 10.0, 600.0
@@ -45,9 +46,11 @@ LARGE = 0.25
 """A gain of this share is no noise, whatever was followed lately."""
 MEMORY_S = 600.0
 """Changes are remembered for so long."""
-CALMER, BACK = 1.5, 2.0
+CALMER, BACK = 1.5, 3.0
 """The margin's factors: for each small gain that was followed lately, and for a plan that was left
 lately. Higher is calmer."""
+FRAMES_TELL = 3
+"""Where so many frames under both plans say that leaving was a mistake, the way back is open."""
 CHANGES_A_MINUTE = 8
 """Whatever is promised: each change takes a few messages of everybody."""
 
@@ -58,6 +61,8 @@ class Change(NamedTuple):
     at_s: float
     left: str
     """The placement line that ran before."""
+    plan: str
+    """Its plan id in words."""
     gain: float
 
 
@@ -82,7 +87,8 @@ class Worth:
         needed += self._margin(question, proposal, gain, doubt)
         if gain <= needed or (gain - min(doubt, gain / 2)) * since_s < PATIENCE_S:
             return ""
-        self.changes.append(Change(question.now_s, question.plan.variants[0], gain))
+        plan = question.plan
+        self.changes.append(Change(question.now_s, plan.variants[0], str(plan.id), gain))
         return words
 
     def _margin(self, question: Question, proposal: Proposal, gain: float, doubt: float) -> float:
@@ -92,11 +98,24 @@ class Worth:
         lately = [each for each in self.changes if question.now_s - each.at_s <= MEMORY_S]
         small = [each for each in lately if each.gain < LARGE]
         line = format_placement(question.graph, proposal.placement)
-        factor = CALMER ** len(small) * (BACK if any(line == each.left for each in small) else 1.0)
+        left = [each for each in small if each.left == line]
+        is_sure = any(_was_quicker(question, each.plan) for each in left)
+        factor = CALMER ** len(small) * (BACK if left and not is_sure else 1.0)
         return min(margin * factor, max(margin, LARGE))
 
     def _lately(self, question: Question, seconds: float) -> int:
         return sum(question.now_s - each.at_s <= seconds for each in self.changes)
+
+
+def _was_quicker(question: Question, plan: str) -> bool:
+    """Whether frames under a plan that was left took less than those under the running one."""
+    assert question.plan is not None
+    there, here = (question.measured.get(name) for name in (plan, str(question.plan.id)))
+    if there is None or here is None:
+        return False
+    if min(len(there.flights_s), len(here.flights_s)) < FRAMES_TELL:
+        return False
+    return median(there.flights_s) < (1 - MARGIN) * median(here.flights_s)
 
 
 def doubt_of(question: Question, proposal: Proposal) -> float:

@@ -16,11 +16,8 @@ from edgeflow.sim.weather.resnet import RESNET
 GRAPH = RESNET.graph
 CLAIM = Claim(1, 1, "edge-9", 1)
 SPEC = Spec("job", 1, RESNET.model, "resnet", "cam", "cam", tiles=False, fallbacks=False)
-CAM, NEAR, FAR = (
-    Rates(4e9, 3e9, 3e9, 2e-5),
-    Rates(7e10, 4e10, 2e10, 1e-5),
-    Rates(2e11, 2e11, 4e10, 5e-6),
-)
+CAM, NEAR = Rates(2e10, 1.5e10, 1.5e10, 2e-5), Rates(7e10, 4e10, 2e10, 1e-5)
+FAR = Rates(2e11, 2e11, 4e10, 5e-6)
 
 
 def cluster(
