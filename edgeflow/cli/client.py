@@ -57,8 +57,11 @@ def others_of(snapshot: Snapshot) -> list[NodeView]:
     ]
 
 
-def deployment_named(flow: Flow, name: str) -> DeploymentView:
-    """The deployment, or the only one there is; waits a moment for it to be heard of."""
+def deployment_named(
+    flow: Flow, name: str, cure: str = "choose with --deployment"
+) -> DeploymentView:
+    """The deployment, or the only one there is; waits a moment for it to be heard of. `cure`: how
+    to say which, where there are several."""
     until_s = time.monotonic() + SETTLE_S
     while True:
         found = flow.snapshot().deployments
@@ -71,7 +74,7 @@ def deployment_named(flow: Flow, name: str) -> DeploymentView:
     there = ", ".join(each.name for each in found) or "none; edgeflow deploy MODEL makes one"
     if name or not found:
         raise DeployError(f"there is no deployment {name}".strip() + f"; there is {there}")
-    raise UsageError(f"there are several deployments, choose with --deployment: {there}")
+    raise UsageError(f"there are several deployments, {cure}: {there}")
 
 
 def model_of(flow: Flow, deployment: str) -> Graph:

@@ -35,6 +35,9 @@ the last frames before, and of the first 20 after. The last 20 changes are kept.
   edgeflow why pictures --follow                     # go on as plans change
 """
 
+Stage = tuple[str, bool]
+"""A plan's id in words, and whether it is known what came of it."""
+
 
 def register(app: typer.Typer) -> None:
     """Adds `why`."""
@@ -74,7 +77,7 @@ def why(
 def heard(flow: Flow, name: str) -> tuple[DeploymentView, History]:
     """The deployment, or the only one there is, and its history once both were told; an empty one
     where nobody tells any."""
-    name = client.deployment_named(flow, name).name
+    name = client.deployment_named(flow, name, "name one of them").name
     until_s = time.monotonic() + client.SETTLE_S
     while True:
         view, history = client.deployment_named(flow, name), history_of(flow, name)
@@ -123,13 +126,11 @@ def tell(view: DeploymentView, changes: tuple[PlanChange, ...]) -> None:
 
 def _follow(flow: Flow, name: str, history: History, as_json: bool) -> None:
     """A paragraph for each further change, when it is used and once its outcome is known."""
-    told = {_stage(change) for change in history.changes}
+    told = set[Stage]()
+    news(history, told)
     while True:
         time.sleep(client.POLL_S)
-        for change in (history_of(flow, name) or history).changes:
-            if not change.switch_s or _stage(change) in told:
-                continue
-            told.add(_stage(change))
+        for change in news(history_of(flow, name) or history, told):
             if as_json:
                 screen.emit_json(change_data(change))
                 continue
@@ -138,6 +139,13 @@ def _follow(flow: Flow, name: str, history: History, as_json: bool) -> None:
                 screen.say(line)
 
 
-def _stage(change: PlanChange) -> tuple[str, bool, bool]:
-    """How far a change is."""
-    return change.plan, change.switch_s > 0, change.frames_after >= JUDGED_FRAMES
+def news(history: History, told: set[Stage]) -> list[PlanChange]:
+    """Changes that are in use, or whose outcome is known, and were not told as such; they are from
+    now on."""
+    found = []
+    for change in history.changes:
+        stage = change.plan, change.frames_after >= JUDGED_FRAMES
+        if change.switch_s and stage not in told:
+            told.add(stage)
+            found.append(change)
+    return found

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from edgeflow import wording
 from edgeflow.cli import why, whypage
 from edgeflow.cli.whystory import now, story, watched, when
-from edgeflow.messages import Fallback, PlanChange
+from edgeflow.messages import Fallback, History, PlanChange
 from edgeflow.snapshot import DeploymentView
 
 THEN_S = 1_700_000_000.0
@@ -147,3 +147,18 @@ def test_the_page_is_whole_and_fetches_nothing(count: int) -> None:
 def test_bars_are_as_high_as_what_was_measured() -> None:
     heights = [float(each) for each in re.findall(r'height="([\d.]+)"', whypage.draw((CHANGE,)))]
     assert heights[0] / heights[1] == pytest.approx(408 / 85, rel=1e-3)
+
+
+def test_who_follows_hears_of_each_change_when_it_is_used_and_once_its_outcome_is_known() -> None:
+    told: set[why.Stage] = set()
+    young = replace(CHANGE, frames_after=7)
+    heard = (
+        (FIRST,),
+        (replace(FIRST, switch_s=1.0), replace(CHANGE, switch_s=0.0)),
+        (replace(FIRST, switch_s=1.0), young),
+        (replace(FIRST, switch_s=1.0), replace(young, frames_after=12)),
+        (replace(FIRST, switch_s=1.0), CHANGE),
+        (CHANGE,),
+    )
+    seen = [[c.plan for c in why.news(History("job", "edge-9", each), told)] for each in heard]
+    assert seen == [[], ["3.1@edge-9"], ["3.2@edge-9"], [], ["3.2@edge-9"], []]
