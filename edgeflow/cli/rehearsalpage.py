@@ -18,7 +18,6 @@ from itertools import pairwise
 from edgeflow.cli.chart import COLOURS, Axis, number
 from edgeflow.cli.markup import Markup, element, join
 from edgeflow.cli.page import COLOUR_STYLE, STYLE
-from edgeflow.cli.rehearse import moments, words_of
 from edgeflow.sim.weather import Report
 from edgeflow.sim.weather.report import Change
 
@@ -95,8 +94,8 @@ def _frames(report: Report, plans: list[str]) -> Iterator[Markup]:
     most_ms = 1.2e3 * seconds[int(MOST * (len(seconds) - 1))] if seconds else 1.0
     up = Axis(0.0, most_ms, FLOOR, TOP, is_log=False)
     yield from _grid(across, up, "ms", FLOOR)
-    for at_s, _ in moments(report):
-        yield _upright(across.place(at_s), "moment", words_of(report, at_s))
+    for at_s, _ in report.moments:
+        yield _upright(across.place(at_s), "moment", report.words_at(at_s))
     for change in report.changes:
         yield _upright(across.place(change.at_s), "change", _said(change))
     for shot in report.frames:
@@ -163,11 +162,11 @@ def _said(change: Change) -> str:
 
 def _moments(report: Report) -> list[tuple[str, str, str, str]]:
     rows = []
-    for at_s, until_s in moments(report):
+    for at_s, until_s in report.moments:
         found = report.convergence(at_s, until_s)
         never = math.isinf(found.frames)
         told = ("never", "") if never else (f"{found.frames:g}", f"{found.seconds:.1f}")
-        rows.append((f"{at_s:g} s", words_of(report, at_s), *told))
+        rows.append((f"{at_s:g} s", report.words_at(at_s), *told))
     return rows
 
 

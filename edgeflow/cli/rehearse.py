@@ -74,6 +74,7 @@ def rehearse(
 ) -> None:
     """See HELP."""
     # Late: the planner behind it takes a while to import, and other commands have no use for it.
+    from edgeflow.cli import rehearsalpage
     from edgeflow.cli.deploy import check_policy
     from edgeflow.sim.weather import run_weather
     from edgeflow.sim.weather.resnet import RESNET
@@ -85,15 +86,9 @@ def rehearse(
         screen.note(f"{policy}: {found.minutes:g} minutes of {toy.graph.name} in virtual time …")
         reports.append(run_weather(replace(found, policy=policy, seed=seed), toy))
     if html is not None:
-        from edgeflow.cli import rehearsalpage
-
         html.write_text(rehearsalpage.page(about, toy.graph.name, reports), encoding="utf-8")
         screen.note(f"the picture is {html}")
-    if as_json:
-        told = {"about": about, "model": toy.graph.name, "seed": seed}
-        screen.emit_json({**told, "runs": [as_data(report) for report in reports]})
-    else:
-        _print(about, reports)
+    _tell(about, toy.graph.name, reports, as_json=as_json)
 
 
 def _weather(
@@ -145,12 +140,13 @@ def as_data(report: Report) -> dict[str, Any]:
     mean_s = sum(each.latency_s for each in answered) / len(answered) if answered else None
     return {
         "policy": report.weather.policy,
+        "seed": report.weather.seed,
         "frames": len(report.frames),
         "lost": report.lost,
         "failed": report.failed,
         "mean_ms": None if mean_s is None else round(mean_s * 1e3, 2),
         "regret": _finite(report.regret(SETTLED_S)),
-        "moments": [_moment(report, at_s, until_s) for at_s, until_s in moments(report)],
+        "moments": [_moment(report, at_s, until_s) for at_s, until_s in report.moments],
         "changes": [
             {
                 "at_s": round(each.at_s, 2),
@@ -163,24 +159,11 @@ def as_data(report: Report) -> dict[str, Any]:
     }
 
 
-def moments(report: Report) -> list[tuple[float, float]]:
-    """The start, and each time at which something happens, each with the next one."""
-    weather = report.weather
-    times = sorted({0.0, *(each.at_s for each in weather.happenings)})
-    return list(zip(times, [*times[1:], weather.ends_s], strict=True))
-
-
-def words_of(report: Report, at_s: float) -> str:
-    """What happens then."""
-    said = [words for when_s, words in report.weather.events if when_s == at_s]
-    return ", ".join(said if at_s else ["start", *said])
-
-
 def _moment(report: Report, at_s: float, until_s: float) -> dict[str, Any]:
     found = report.convergence(at_s, until_s)
     return {
         "at_s": at_s,
-        "what": words_of(report, at_s),
+        "what": report.words_at(at_s),
         "best_plan": report.oracle.best_line((at_s + until_s) / 2),
         "frames": _finite(found.frames),
         "seconds": _finite(found.seconds),
@@ -191,7 +174,11 @@ def _finite(value: float) -> float | None:
     return round(value, 3) if math.isfinite(value) else None
 
 
-def _print(about: str, reports: Sequence[Report]) -> None:
+def _tell(about: str, model: str, reports: Sequence[Report], *, as_json: bool) -> None:
+    if as_json:
+        runs = [as_data(report) for report in reports]
+        screen.emit_json({"about": about, "model": model, "runs": runs})
+        return
     screen.say(f"{about}; in virtual time, nothing here is measured")
     for report in reports:
         found = as_data(report)

@@ -71,6 +71,17 @@ class Report:
         """Frames that ended in an error."""
         return sum(shot.code not in ("", "ok") for shot in self.frames)
 
+    @property
+    def moments(self) -> list[tuple[float, float]]:
+        """The start, and each time at which something happens; each with the next one."""
+        times = sorted({0.0, *(each.at_s for each in self.weather.happenings)})
+        return list(zip(times, [*times[1:], self.weather.ends_s], strict=True))
+
+    def words_at(self, at_s: float) -> str:
+        """What happens then."""
+        said = [words for when_s, words in self.weather.events if when_s == at_s]
+        return ", ".join(said if at_s else ["start", *said])
+
     def ratio(self, shot: Shot) -> float:
         """The true price of a frame's plan over that of the best, when it left."""
         if not shot.plan:
