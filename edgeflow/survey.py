@@ -86,13 +86,15 @@ def ask(
     allowed = frozenset(cluster.nodes) - frozenset(() if pinned else shunned)
     algorithm = spec.policy if spec.policy in ALGORITHMS else "mincut"
 
-    def plan(cluster: Cluster, goal: Goal, allowed: frozenset[str]) -> Proposal:
+    def plan(cluster: Cluster, goal: Goal, allowed: frozenset[str], tiles: bool) -> Proposal:
         if pinned:
             return propose(graph, cluster, "mincut", pinned=pinned, goal=goal)
-        return propose(graph, cluster, algorithm, allowed=allowed, goal=goal, tiles=spec.tiles)
+        return propose(
+            graph, cluster, algorithm, allowed=allowed, goal=goal, tiles=tiles and spec.tiles
+        )
 
     fitting = Fitting(graph, cluster, goal, allowed, plan)
-    return fitting.check(plan(cluster, goal, allowed)) if pinned else fitting.best()
+    return fitting.check(plan(cluster, goal, allowed, True)) if pinned else fitting.best()
 
 
 def is_worth_a_search(

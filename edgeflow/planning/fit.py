@@ -36,8 +36,9 @@ later; without any the plan for throughput answers."""
 DEARER_MIN = 1.25
 """By at least so much each time."""
 
-Planner = Callable[[Cluster, Goal, frozenset[str]], Proposal]
-"""The planner that is asked: a cluster, a goal, the nodes that may compute."""
+Planner = Callable[[Cluster, Goal, frozenset[str], bool], Proposal]
+"""The planner that is asked: a cluster, a goal, the nodes that may compute, whether tiles may be
+looked for, which takes ten times as long: only in the first plan and the first that is dearer."""
 
 
 class UnfitError(PlanningError):
@@ -104,7 +105,7 @@ class Fitting:
     def best(self) -> Proposal:
         """The best plan that fits; UnfitError where none does and one has to, PlanningError where
         there is no plan at all."""
-        first = self.plan(self.cluster, self.goal, self.allowed)
+        first = self.plan(self.cluster, self.goal, self.allowed, True)
         full = overfull(self.cluster, first.terms)
         if not full:
             return first
@@ -126,11 +127,12 @@ class Fitting:
     def _dearer(self, full: list[Overfull]) -> Iterator[Layout]:
         """Plans where overfull places cost more and more."""
         factors: dict[Place, float] = {}
-        for _ in range(ROUNDS):
+        for round_ in range(ROUNDS):
             for each in full:
                 factor = max(DEARER_MIN, min(each.excess, 4.0))
                 factors[each.place] = factors.get(each.place, 1.0) * factor
-            layout = self._asked(scaled(self.cluster, factors), self.goal, self.allowed)
+            there = scaled(self.cluster, factors)
+            layout = self._asked(there, self.goal, self.allowed, tiles=not round_)
             if layout is None:
                 return
             yield layout
@@ -158,9 +160,11 @@ class Fitting:
         if layout is not None:
             yield layout
 
-    def _asked(self, cluster: Cluster, goal: Goal, allowed: frozenset[str]) -> Layout | None:
+    def _asked(
+        self, cluster: Cluster, goal: Goal, allowed: frozenset[str], *, tiles: bool = False
+    ) -> Layout | None:
         try:
-            return self.plan(cluster, goal, allowed).placement
+            return self.plan(cluster, goal, allowed, tiles).placement
         except EdgeflowError:
             return None
 
