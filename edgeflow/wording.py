@@ -5,6 +5,7 @@ Invariant: a number that is not known is left out; 0 is no measurement.
 
 from __future__ import annotations
 
+from edgeflow.covering import COVERED
 from edgeflow.messages import Plan, PlanChange
 
 AS_PREDICTED = 0.1
@@ -22,12 +23,16 @@ def size(count: int) -> str:
 
 
 def committed(deployment: str, plan: Plan, change: PlanChange | None) -> str:
-    """That a plan runs, and why; `change`: None where only what stands in for its nodes is new."""
-    facts = [f"{deployment} runs as {plan.variants[0]}: {plan.reason}"]
+    """That a plan runs, and why; `change`: None where its placement ran already."""
+    line, (why, _, rest) = plan.variants[0], plan.reason.partition("; ")
     if change is not None:
-        why, _, rest = plan.reason.partition("; ")
-        facts = [f"{deployment} runs as {plan.variants[0]}: {why}", *_costs(change), rest]
-    return "; ".join(fact for fact in facts if fact)[:2000]
+        facts = [f"{deployment} runs as {line}: {why}", *_costs(change), rest]
+        return "; ".join(fact for fact in facts if fact)[:2000]
+    if COVERED not in plan.reason:
+        return f"{deployment} runs as {line}: {plan.reason}"[:2000]
+    count, lost = len(plan.variants) - 1, plan.reason.rpartition(COVERED)[2]
+    beside = {0: "no plan is", 1: "1 plan is"}.get(count, f"{count} plans are")
+    return f"{deployment} as {line}: {beside} prepared beside it, for the loss of {lost}"[:2000]
 
 
 def judged(deployment: str, change: PlanChange) -> str:

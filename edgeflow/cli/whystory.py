@@ -63,6 +63,8 @@ def now(view: DeploymentView) -> Iterator[str]:
     bound = "optimal" if is_proven else f"bound {view.lower_bound_ms:.1f}"
     yield f"now  {view.phase}: {view.placement}"
     yield f"  plan {view.plan}, predicted {view.predicted_ms:.1f} ms as things are now, {bound}"
+    if chosen := view.sentence.partition("; ")[2]:
+        yield f"  when it was made: {chosen}"
     yield from (f"  {line}" for line in watched(view))
 
 

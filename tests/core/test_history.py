@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from edgeflow import wording
 from edgeflow.codec import CONTROL_BYTES_MAX, decode_control, encode_control, topic_of
+from edgeflow.covering import COVERED
 from edgeflow.events import Effect, Publish, Sampled
 from edgeflow.history import CHANGES_KEPT, HISTORY_S, JUDGED_FRAMES, MEASURED_S, Chronicle, fitted
 from edgeflow.lead import Lead
@@ -361,6 +362,18 @@ def test_a_switch_is_one_sentence() -> None:
     assert wording.committed("job", plan, lost) == (
         "job runs as stem..head @edge-1: edge-2 is lost; predicted 83.0 ms instead of 412.0 ms;"
         " measured 408.0 ms before; switched in 0.9 s; the cut of least cost"
+    )
+
+
+def test_what_is_only_better_covered_is_told_as_that() -> None:
+    plan = Leader().commit()
+    same = replace(plan, variants=(plan.variants[0], OTHER, "stem..head @cam-1"))
+    covered = replace(same, reason=f"{plan.reason}{COVERED}edge-1")
+    assert wording.committed("job", covered, None) == (
+        "job as stem..head @edge-1: 2 plans are prepared beside it, for the loss of edge-1"
+    )
+    assert wording.committed("job", plan, None).startswith(
+        "job runs as stem..head @edge-1: first plan; "
     )
 
 

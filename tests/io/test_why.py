@@ -27,7 +27,8 @@ FIRST = replace(
     switch_s=0.0, fetched_bytes=0,
 )  # fmt: skip
 VIEW = DeploymentView(
-    "job", "toy", "cam-1", "mincut", "running", "?", "stem..head @edge-1", "3.2@edge-9",
+    "job", "toy", "cam-1", "mincut", "running", "first plan; all on edge-1 is fastest",
+    "stem..head @edge-1", "3.2@edge-9",
     100.0, 80.0, {}, fallbacks=(Fallback("edge-1", "stem..head @cam-1"), Fallback("edge-2", "")),
     standbys=("if cam-1 → edge-1 falls below 9 Mbit/s: stem..head @cam-1",),
 )  # fmt: skip
@@ -78,9 +79,10 @@ def test_the_verdict_is_against_before_and_against_the_promise(
 
 
 def test_what_runs_now_is_told_with_what_would_end_it() -> None:
-    first, second, *rest = now(VIEW)
+    first, second, third, *rest = now(VIEW)
     assert first == "now  running: stem..head @edge-1"
     assert second == "  plan 3.2@edge-9, predicted 100.0 ms as things are now, bound 80.0"
+    assert third == "  when it was made: all on edge-1 is fastest"
     assert [line.strip() for line in rest] == watched(VIEW)
     assert watched(VIEW)[0].startswith("mincut: left for a plan that promises less than 96.0 ms")
     assert watched(VIEW)[1:] == [
