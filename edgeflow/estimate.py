@@ -107,7 +107,7 @@ class LinkEstimate:
     def deviation_s(self) -> float:
         """Standard error of the seconds expected for a message of `typical_bytes`."""
         typical = self.typical_bytes
-        like = sum(self._is_telling(size) == self._is_telling(typical) for size, _ in self.window)
+        like = sum(self.is_telling(size) == self.is_telling(typical) for size, _ in self.window)
         return self.seconds(typical) * MEDIAN_ERROR * self.noise / math.sqrt(max(1, like))
 
     def _judge(self, window: Sequence[tuple[int, float]]) -> tuple[int, list[int]]:
@@ -121,7 +121,7 @@ class LinkEstimate:
             return 0, every
         suspects: set[int] = set()
         for telling in (True, False):
-            like = [at for at, (size, _) in enumerate(window) if self._is_telling(size) is telling]
+            like = [at for at, (size, _) in enumerate(window) if self.is_telling(size) is telling]
             off = [_off(window[at][1], self.seconds(window[at][0])) for at in like[-RECENT:]]
             limit = max(_limit(self.noise, len(like)), SHARE if telling else ALIKE)
             if found := _after_step(off, limit):
@@ -135,11 +135,11 @@ class LinkEstimate:
         if len(window) <= RECENT:
             return self.noise
         size, given = window[-RECENT - 1]
-        if self.bytes_per_s <= 0 or not self._is_telling(size):
+        if self.bytes_per_s <= 0 or not self.is_telling(size):
             return self.noise
         return _noisier(self.noise, self.samples, _off(given, self.seconds(size)))
 
-    def _is_telling(self, nbytes: int) -> bool:
+    def is_telling(self, nbytes: int) -> bool:
         """Has it so many bytes that they are most of its time?"""
         known = self.bytes_per_s
         return nbytes >= LIGHT_BYTES or (known > 0 and nbytes >= TELLING_S * known)
@@ -150,10 +150,10 @@ class LinkEstimate:
         rated = [
             each
             for each in window
-            if is_first or each[0] <= SMALL_BYTES or self._is_telling(each[0])
+            if is_first or each[0] <= SMALL_BYTES or self.is_telling(each[0])
         ]
         low, high = min(rated, default=(0, 0.0))[0], max(rated, default=(0, 0.0))[0]
-        if (is_first or self._is_telling(high)) and high >= max(SPREAD * low, 1024):
+        if (is_first or self.is_telling(high)) and high >= max(SPREAD * low, 1024):
             byte_s = _slope(rated, (high - low) / 2)
             if byte_s <= 1 / FASTEST_BYTES_PER_S:
                 # Small ones took as long: others were in their way, or the link is quick indeed.
@@ -173,7 +173,7 @@ class LinkEstimate:
             delay_s = min(self.delay_s, given / 2)
             return delay_s, max((given - delay_s) / size, 1 / FASTEST_BYTES_PER_S)
         byte_s = 1 / self.bytes_per_s
-        is_light = not self._is_telling(max(size for size, _ in window))
+        is_light = not self.is_telling(max(size for size, _ in window))
         if is_light or size * byte_s < self.delay_s:
             return max(0.0, median(took - each * byte_s for each, took in window)), byte_s
         delay_s = min(self.delay_s, given / 2)

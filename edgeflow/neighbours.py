@@ -1,6 +1,7 @@
 """Links to the other nodes: who dials whom, which are up, and how fast each is.
 
     alive peer ─▶ one of the two dials ─▶ up ─▶ probes of two sizes ─▶ measured ─▶ receipts keep it
+                                                          a doubted receipt ─▶ probes at once ─┘
 
 The node of the lower tier dials the one of the higher, within a tier the lower name dials; a node
 that nobody can reach always dials. Two such nodes have no link, and the planner knows.
@@ -10,6 +11,7 @@ Invariant: at most one link per peer, always to the session that membership beli
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -25,8 +27,22 @@ what a busy machine adds; 256 kB at 8 Mbit/s take 0.26 s."""
 AGAIN_BYTES, AGAIN_S = (1 << 10, 256 << 10, 1 << 10, 256 << 10, 1 << 10, 256 << 10), 0.5
 """Sent as well where the largest took less than that: a busy node's hiccup looks like a slow link,
 and tiles are planned by who is how well linked. Slower links are spared a megabyte."""
-PROBE_IDLE_S = 10.0
-"""An idle link is probed once in so long: 64 kB in 10 s are 52 kbit/s."""
+PROBE_IDLE_S = 60.0
+"""A link is probed once in so long while this node has nothing to do: 90 MB a day at most."""
+PROBE_LIVE_S = 2.0
+"""While frames pass through this node, a link that nothing told the rate of for so long: the plan
+may lead past it because it was slow, and nobody would see that it is quick again."""
+LIVE_S = 20.0
+"""Without a frame for so long there is nothing to do."""
+PROBE_TAKES_S = 0.03
+"""Such a probe is as large as takes so long, 64 kB at most: 1.5 % of a slow link's time, 33 kB/s of
+a quick one's bytes."""
+PROBE_BYTES_MIN, PROBE_BYTES_MAX = 8 << 10, 64 << 10
+DOUBT, DOUBTED_MAX = math.log(1.5), 3
+"""So far off as a logarithm, a message asks for probes at once, so many in a row: a step is then
+known one frame after it."""
+LOOKS_MAX, LOOKS_S = 2, 2.0
+"""So many such probes in so long: a busy machine's hiccups ask for them as well."""
 PROBE_LOST_S = 10.0
 """A probe without a receipt for so long is sent again."""
 SAMPLE_S = 0.05
@@ -47,9 +63,38 @@ class Neighbour:
     probes: list[int] = field(default_factory=list)
     asked_s: float = 0.0
     sampled_s: float = 0.0
+    rated_s: float = 0.0
+    """When a message last told the rate."""
+    doubted: int = 0
+    """Messages in a row that were far off."""
+    looks: int = 0
+    """Probes that they asked for since `looks_s`."""
+    looks_s: float = -math.inf
     sent_bytes: int = 0
     loss: float = 0.0
     """Share of the last messages with a receipt wanted that had none."""
+
+    @property
+    def probe_bytes(self) -> int:
+        """Of a probe that tells whether the rate is what it was."""
+        size = int(PROBE_TAKES_S * self.estimate.bytes_per_s)
+        return min(max(size, PROBE_BYTES_MIN), PROBE_BYTES_MAX)
+
+    def is_doubted(self, nbytes: int, seconds: float) -> bool:
+        """Whether a message took so much longer or shorter that the link may be another one."""
+        expected_s = self.estimate.seconds(nbytes)
+        if self.estimate.samples < len(PROBES_BYTES) or seconds <= 0 or expected_s <= 0:
+            return False
+        return abs(math.log(seconds / expected_s)) > DOUBT
+
+    def needs_look(self, now_s: float) -> bool:
+        """Whether to send a probe at once."""
+        if not 0 < self.doubted < DOUBTED_MAX:
+            return False
+        if now_s - self.looks_s >= LOOKS_S:
+            self.looks, self.looks_s = 0, now_s
+        self.looks += 1
+        return self.looks <= LOOKS_MAX
 
 
 @dataclass(slots=True)
@@ -67,9 +112,16 @@ class Neighbours:
         return self._linked
 
     def tick(
-        self, mine: Caps | None, alive: Iterable[Peer], is_busy: bool, now_s: float
+        self,
+        mine: Caps | None,
+        alive: Iterable[Peer],
+        is_busy: bool,
+        now_s: float,
+        *,
+        is_live: bool = False,
     ) -> list[Effect]:
-        """Open what is missing, close what is over, probe what is idle."""
+        """Open what is missing, close what is over, probe what is idle: the more often where frames
+        passed lately (`is_live`), never while one is here (`is_busy`)."""
         if mine is None:
             return []
         here = {peer.name: peer for peer in alive if peer.name != self.me}
@@ -81,7 +133,7 @@ class Neighbours:
         for peer in here.values():
             effects += self._open(mine, peer)
         for name, link in self.links.items():
-            effects += self._probe(name, link, is_busy, now_s)
+            effects += self._probe(name, link, is_busy, is_live, now_s)
         return effects
 
     def on_up(self, name: str, session: int, now_s: float) -> list[Effect]:
@@ -89,7 +141,8 @@ class Neighbours:
         link = self.links.get(name)
         if link is None or link.session != session:
             return []
-        link.is_up, link.probes, link.sampled_s = True, list(PROBES_BYTES), now_s
+        link.is_up, link.probes, link.doubted = True, list(PROBES_BYTES), 0
+        link.sampled_s = link.rated_s = now_s
         self._linked = None
         return self._next_probe(name, link, now_s)
 
@@ -100,20 +153,29 @@ class Neighbours:
             link.is_up = False
             self._linked = None
 
-    def on_transferred(self, name: str, nbytes: int, seconds: float, now_s: float) -> list[Effect]:
+    def on_transferred(
+        self, name: str, nbytes: int, seconds: float, now_s: float, loss: float = 0.0
+    ) -> list[Effect]:
         """A receipt: one more sample."""
         link = self.links.get(name)
         if link is None:
             return []
+        link.loss = min(max(loss, 0.0), 1.0)
         if not link.probes and now_s - link.sampled_s < SAMPLE_S:
             return []
+        is_doubted = link.is_doubted(nbytes, seconds)
         link.estimate = link.estimate.add(nbytes, seconds)
         link.sampled_s = now_s
+        if link.estimate.is_telling(nbytes):
+            link.rated_s = now_s
+            link.doubted = link.doubted + 1 if is_doubted else 0
         if link.probes and link.asked_s:
             link.probes.pop(0)
             is_first = link.estimate.samples == len(PROBES_BYTES)
             if is_first and not link.probes and seconds < AGAIN_S:
                 link.probes = list(AGAIN_BYTES)
+        if not link.probes and link.needs_look(now_s):
+            link.probes = [link.probe_bytes]
         return self._next_probe(name, link, now_s)
 
     def count(self, name: str, tensors: Iterable[TensorHead]) -> None:
@@ -155,14 +217,16 @@ class Neighbours:
             self._linked = None
         return [OpenLink(peer.name, peer.session, endpoints, caps.public_key, caps.tier.name)]
 
-    def _probe(self, name: str, link: Neighbour, is_busy: bool, now_s: float) -> list[Effect]:
+    def _probe(
+        self, name: str, link: Neighbour, is_busy: bool, is_live: bool, now_s: float
+    ) -> list[Effect]:
         if not link.is_up:
             return []
         if link.probes:
             is_lost = now_s - link.asked_s > PROBE_LOST_S
             return self._next_probe(name, link, now_s) if is_lost else []
-        if not is_busy and now_s - link.sampled_s > PROBE_IDLE_S:
-            link.probes = [PROBES_BYTES[1]]
+        if not is_busy and now_s - link.rated_s > (PROBE_LIVE_S if is_live else PROBE_IDLE_S):
+            link.probes = [link.probe_bytes]
             return self._next_probe(name, link, now_s)
         return []
 

@@ -11,8 +11,11 @@ from edgeflow.neighbours import (
     AGAIN_BYTES,
     AGAIN_S,
     LINKS_MAX,
+    PROBE_BYTES_MAX,
     PROBE_IDLE_S,
+    PROBE_LIVE_S,
     PROBE_LOST_S,
+    PROBE_TAKES_S,
     PROBES_BYTES,
     Neighbours,
     dials,
@@ -135,6 +138,86 @@ def test_a_new_link_is_probed_and_an_idle_one_again(links: Neighbours) -> None:
     assert isinstance(probe, SendProbe)
     assert links.tick(MINE, alive, False, 1.4 + PROBE_IDLE_S) == []
     assert len(links.tick(MINE, alive, False, 1.4 + PROBE_IDLE_S + PROBE_LOST_S)) == 1
+
+
+def measured(bytes_per_s: float) -> Neighbours:
+    """edge-1 with a link to cloud-1 of that rate, over which some frames went."""
+    links = Neighbours("edge-1")
+    links.tick(MINE, [peer(caps("cloud-1", CLOUD))], False, 1.0)
+    found = links.on_up("cloud-1", 1, 1.1)
+    while found:
+        (probe,) = found
+        assert isinstance(probe, SendProbe)
+        found = receipt(links, probe, 0.002 + probe.message.size_bytes / bytes_per_s, 1.2)
+    for at in range(30):
+        links.on_transferred("cloud-1", 150_000, 0.002 + 150_000 / bytes_per_s, 10.0 + at)
+    return links
+
+
+def receipt(links: Neighbours, probe: Effect, seconds: float, now_s: float) -> list[Effect]:
+    assert isinstance(probe, SendProbe)
+    return links.on_transferred("cloud-1", probe.message.size_bytes, seconds, now_s)
+
+
+def test_while_frames_pass_a_link_that_they_avoid_is_probed_small_and_often() -> None:
+    links = measured(4e6 / 8)
+    alive = [peer(caps("cloud-1", CLOUD))]
+    assert links.tick(MINE, alive, False, 39.1 + PROBE_LIVE_S, is_live=False) == []
+    assert links.tick(MINE, alive, True, 39.3 + PROBE_LIVE_S, is_live=True) == []
+    (probe,) = links.tick(MINE, alive, False, 39.3 + PROBE_LIVE_S, is_live=True)
+    rate = links.report()["cloud-1"].bytes_per_s
+    assert isinstance(probe, SendProbe)
+    assert probe.message.size_bytes == min(PROBE_BYTES_MAX, int(PROBE_TAKES_S * rate))
+    assert (
+        receipt(
+            links, probe, links.links["cloud-1"].estimate.seconds(probe.message.size_bytes), 42.0
+        )
+        == []
+    )
+
+
+def test_a_link_that_got_quick_is_known_to_be_after_one_look() -> None:
+    """It was slow, so no frame goes over it: one probe that is far off asks for the next."""
+    slow, quick = 4e6 / 8, 50e6 / 8
+    links = measured(slow)
+    alive = [peer(caps("cloud-1", CLOUD))]
+    found = links.tick(MINE, alive, False, 100.0, is_live=True)
+    now_s, sent = 100.0, 0
+    while found:
+        (probe,) = found
+        assert isinstance(probe, SendProbe)
+        size = probe.message.size_bytes
+        now_s, sent = now_s + 0.01, sent + size
+        found = receipt(links, probe, 0.002 + size / quick, now_s)
+    assert links.report()["cloud-1"].bytes_per_s == pytest.approx(quick, rel=0.3)
+    assert sent < 100_000
+
+
+def test_a_frame_that_took_far_too_long_is_followed_by_probes_at_once() -> None:
+    quick, slow = 50e6 / 8, 4e6 / 8
+    links = measured(quick)
+    found, now_s = links.on_transferred("cloud-1", 150_000, 0.002 + 150_000 / slow, 50.0), 50.0
+    while found:
+        (probe,) = found
+        assert isinstance(probe, SendProbe)
+        now_s += 0.2
+        found = receipt(links, probe, 0.002 + probe.message.size_bytes / slow, now_s)
+    assert now_s > 50.0
+    assert links.report()["cloud-1"].bytes_per_s == pytest.approx(slow, rel=0.3)
+
+
+def test_hiccups_of_a_busy_machine_ask_for_few_probes() -> None:
+    quick, asked = 50e6 / 8, 0
+    links = measured(quick)
+    for at in range(200):
+        often = 3.0 if at % 3 == 0 else 1.0
+        found = links.on_transferred(
+            "cloud-1", 150_000, often * (0.002 + 150_000 / quick), 50 + at * 0.1
+        )
+        while found:
+            asked += 1
+            found = receipt(links, found[0], 0.002 + 65536 / quick, 50 + at * 0.1 + 0.01)
+    assert asked <= 21
 
 
 def test_bytes_sent_are_counted_by_their_headers(links: Neighbours) -> None:
