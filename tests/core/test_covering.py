@@ -1,0 +1,92 @@
+"""When variants are chosen anew, and that a running plan does not notice."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from edgeflow.covering import COVER_S, RECOVER_S
+from edgeflow.messages import LinkReport, Load, Plan
+from edgeflow.replan import REVIEW_S
+from tests.core.test_lead import SPEC, SPEEDS, Leader, told, used
+
+COVERED = replace(SPEC, fallbacks=True)
+
+
+class Weather(Leader):
+    """A fleet whose ratios and rates change."""
+
+    def __init__(self, bytes_per_s: float = 1e8) -> None:
+        self.rate, self.ratio = bytes_per_s, dict.fromkeys(SPEEDS, 1.0)
+        super().__init__()
+        self.view.spec = COVERED
+
+    def wait(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.seq += 1
+        for name in SPEEDS:
+            links = {
+                other: LinkReport(True, 0.001, self.rate, 0, 9) for other in SPEEDS if other != name
+            }
+            ratio = {SPEC.model: self.ratio[name]}
+            self.members.on_load(
+                Load(name, 1, self.seq, 0, 0, None, False, 0, 0, links, None, {}, ratio), self.now_s
+            )
+
+    def settle(self) -> Plan:
+        """A first plan runs, then the same with its variants."""
+        self.commit()
+        self.run(COVER_S + REVIEW_S)
+        return self.commit()
+
+
+def test_a_plan_says_what_is_prepared_and_for_which_change() -> None:
+    leader = Weather(bytes_per_s=5e5)
+    plan = leader.settle()
+    fallbacks = {each.placement for each in told(leader).fallbacks}
+    others = set(plan.variants[1:]) - fallbacks
+    assert others, "a camera whose radio gets slow computes itself"
+    for line in others:
+        assert any(said.startswith("if ") and said.endswith(line) for said in told(leader).standbys)
+
+
+def test_fallbacks_stand_before_standbys() -> None:
+    plan = Weather().settle()
+    assert plan.variants[:2] == ("stem..head @edge-1", "stem..head @edge-2")
+
+
+def test_variants_are_chosen_anew_when_conditions_moved_and_not_before() -> None:
+    leader = Weather()
+    leader.ratio["edge-2"] = 30.0
+    plan = leader.settle()
+    leader.run(2 * RECOVER_S)
+    assert leader.board.preparing is None, "nothing moved"
+    leader.ratio["edge-2"] = 1.2
+    leader.run(2 * REVIEW_S)
+    assert leader.preparing.variants[0] == plan.variants[0]
+    assert "stem..head @edge-2" in leader.preparing.variants
+    assert used(leader) == plan, "frames go on under the plan that is there"
+
+
+def test_two_choices_are_some_time_apart() -> None:
+    leader = Weather()
+    leader.ratio["edge-2"] = 30.0
+    leader.settle()
+    leader.ratio["edge-2"] = 1.2
+    begin_s = leader.now_s
+    while leader.board.preparing is None:
+        leader.tick()
+        assert leader.now_s - begin_s < 2 * RECOVER_S
+    assert leader.now_s - begin_s > RECOVER_S - COVER_S - REVIEW_S
+
+
+def test_what_is_prepared_already_is_not_prepared_again() -> None:
+    leader = Weather()
+    plan = leader.settle()
+    for ratio in (2.5, 1.0, 2.5, 1.0):
+        leader.ratio["edge-2"] = ratio
+        leader.run(RECOVER_S + REVIEW_S)
+        if leader.board.preparing is not None:
+            new = leader.commit()
+            assert not set(new.variants) <= set(plan.variants)
+            plan = new
+    assert len(plan.variants) <= 4
