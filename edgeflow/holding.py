@@ -161,8 +161,19 @@ class Holdings:
         if held is not None and way is not None and held.step == "building":
             way.engines[key.segment] = engine
             way.built.add(key.segment)
+            self._take_over(way, key.segment)
             if all(len(each.built) == len(each.segments) for each in held.ways):
                 held.step = "links"
+
+    def _take_over(self, way: Way, at: int) -> None:
+        """What an equal segment took under the plan before: this one runs as it did."""
+        mine = way.segment(at)
+        others = (other for held in self.of(way.plan.deployment) for other in held.ways)
+        for other in others if mine is not None else ():
+            for each in other.segments:
+                is_equal = (each.layers, each.tile) == (mine.layers, mine.tile)
+                if is_equal and each.at in other.measured:
+                    way.measured.setdefault(at, other.measured[each.at])
 
     def fail(self, plan_hash: str, why: str) -> None:
         """This node cannot hold that plan."""

@@ -79,6 +79,20 @@ def test_a_plan_goes_through_manifest_blobs_build_links_to_ready(edge: Holdings)
     assert edge.ready(wanted.hash, wanted.id) is not None
 
 
+def test_what_a_segment_took_is_known_under_the_next_plan_that_has_it(edge: Holdings) -> None:
+    wanted, again = plan(1), plan(2, line="stem @edge-9 | left..join @edge-1 | squeeze..head @c-1")
+    edge.on_board(board(wanted))
+    make_ready(edge, wanted).ways[0].on_ran(1, 0.25)
+    again = replace(again, sessions={"cam-1": 1, "edge-1": 1, "edge-9": 1, "c-1": 1})
+    again = replace(again, hash=plan_hash(again))
+    edge.on_board(board(again, committed=wanted))
+    edge.advance((), "job", frozenset(), 1.0)
+    edge.on_checked(BlobsChecked(MODEL, again.hash, ()), ())
+    (segment,) = edge.plans[again.hash].ways[0].segments
+    edge.on_built(SegmentKey(again.hash, 0, segment.at), "torch")
+    assert [(each.seconds, each.runs) for each in edge.segment_times()] == [(0.25, 1), (0.25, 1)]
+
+
 def test_pieces_of_a_large_blob_count_as_progress(edge: Holdings) -> None:
     wanted = plan(1)
     edge.on_board(board(wanted))
