@@ -28,8 +28,8 @@ CHANGES_KEPT = 20
 """Changes that are told: some 20 kB where placements are long."""
 JUDGED_FRAMES = 20
 """What came of a plan is the median of so many frames. Fewer tell of hiccups; more tell late."""
-HISTORY_S = 10.0
-"""All is said again this often, for a broker that lost it."""
+HISTORY_S = 5.0
+"""All is said again this often: an emptied broker is whole after one period of 5 s."""
 MEASURED_S = 2.0
 """What was measured since is told this often, a change at once. Lower costs up to 64 kB each."""
 IDS_KEPT = 8
