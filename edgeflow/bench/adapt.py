@@ -23,8 +23,8 @@ import sys
 from pathlib import Path
 
 from edgeflow.bench.adapting import report, schedule
+from edgeflow.bench.adapting.made import machine
 from edgeflow.bench.adapting.oracle import Table
-from edgeflow.bench.adapting.report import machine
 from edgeflow.bench.adapting.runs import Runs, note
 from edgeflow.errors import EdgeflowError
 

@@ -78,6 +78,7 @@ def row(run: Run, table: Table) -> dict[str, Any]:
         "network": run.job.network,
         "policy": run.job.policy,
         "repeat": run.job.repeat,
+        "commit": run.notes.get("commit", "unknown"),
         "frames": figures.submitted,
         **counts,
         "failed": failed,

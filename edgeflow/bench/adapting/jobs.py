@@ -20,10 +20,10 @@ import msgspec
 from msgspec import Struct
 
 from edgeflow.bench.adapting import plans
+from edgeflow.bench.adapting.made import commit
 from edgeflow.bench.adapting.scenario import (
     ALONG,
     CONDITIONS,
-    FULL_MBPS,
     LATE,
     NOMINAL,
     PHASES,
@@ -195,7 +195,7 @@ def follow(visit: Visit, job: Job) -> None:
 
 
 def _write(visit: Visit, job: Job, more: dict[str, Any], name: str = "notes.json") -> None:
-    told = {**visit.listener.told(), "acts": visit.acts, "full_mbps": FULL_MBPS, **more}
+    told = {**visit.listener.told(), "acts": visit.acts, "commit": commit(), **more}
     (visit.folder / name).write_text(json.dumps(told))
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,25 +12,13 @@ import msgspec
 from edgeflow import modelfile
 from edgeflow.bench.adapting import findings, judge, page
 from edgeflow.bench.adapting.jobs import Job
+from edgeflow.bench.adapting.made import machine
 from edgeflow.bench.adapting.oracle import Table
 from edgeflow.bench.adapting.scenario import CONDITIONS, PHASES
 
 NEVER = float("inf")
 TRIALS = 3
 """Frames that `profile-first` gives each cut."""
-
-
-def machine() -> str:
-    """What this is, and is not."""
-    return f"{os.cpu_count()} {platform.machine()} cores at N %; no Pi's caches or SIMD"
-
-
-def commit() -> str:
-    """Of the code that is run."""
-    root = Path(__file__).resolve().parents[3]
-    words = ["git", "describe", "--always", "--dirty"]
-    git = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
-    return git.stdout.strip() or "unknown"
 
 
 def whole(out: Path, table: Table) -> dict[str, Any]:
@@ -46,7 +31,7 @@ def whole(out: Path, table: Table) -> dict[str, Any]:
     names |= dict.fromkeys(table.times_ms)
     return {
         "machine": machine(),
-        "commit": commit(),
+        "commits": sorted({each["commit"] for each in rows}),
         "near": judge.NEAR,
         "stay_frames": judge.STAY,
         "oracle": {name: oracle(table, name) for name in names},
@@ -83,7 +68,7 @@ def cuts(out: Path, name: str) -> int | None:
 
 def table(found: dict[str, Any]) -> str:
     """For people, as Markdown."""
-    lines = [f"{found['machine']}; commit {found['commit']}"]
+    lines = [f"{found['machine']}; commit {', '.join(found['commits'])}"]
     for name in found["oracle"]:
         lines += ["", f"## {name}", "", *_oracle(found["oracle"][name])]
         mine = [each for each in found["runs"] if each["network"] == name]
