@@ -12,7 +12,7 @@ radio follows a trace (regret: mean latency over that of the best plan at each m
 
 Every answer stands in a ledger and is compared bit for bit. FOLDER keeps all of it, with a picture
 of each run; the same command goes on where it was ended. Exit code 1 where a frame was lost,
-failed, answered twice, or wrong.
+failed, answered twice, or wrong, or a run did not come to its end.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> int:
             schedule.PHASES[phase](runs, wanted)
     found = report.whole(options.out, runs.table)
     sys.stdout.write((json.dumps(found) if options.json else report.table(found)) + "\n")
-    return int(any(each["broken"] for each in found["runs"]))
+    return int(bool(found["unfinished"]) or any(each["broken"] for each in found["runs"]))
 
 
 def _parse() -> argparse.Namespace:

@@ -202,6 +202,11 @@ def test_a_run_through_phases_is_told_as_rows_a_table_and_a_page(tmp_path: Path)
     assert f"| {PHASES[0].name} | 2 (2.1 s) |" in told
     assert f"| {PHASES[1].name} | never (1 of 1) |" in told
     assert "60 frames: 0 lost" in told
+    assert "NOT FINISHED" not in told
+    (tmp_path / job.name / "notes.json").unlink()
+    found = report.whole(tmp_path, table)
+    assert not found["runs"]
+    assert f"{job.name}: NOT FINISHED" in report.table(found)
     shown = (tmp_path / job.name / "run.html").read_text()
     assert "the radio is &lt;quick&gt; again" in shown
     assert "http" not in shown.replace("http-equiv", "")

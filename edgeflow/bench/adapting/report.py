@@ -37,7 +37,14 @@ def whole(out: Path, table: Table) -> dict[str, Any]:
         "oracle": {name: oracle(table, name) for name in names},
         "cuts": {name: cuts(out, name) for name in names},
         "runs": rows,
+        "unfinished": unfinished(out),
     }
+
+
+def unfinished(out: Path) -> list[str]:
+    """Jobs that were begun and left no notes: they failed, or are at work just now."""
+    begun = sorted(path.parent for path in out.glob("*/job.json"))
+    return [folder.name for folder in begun if not (folder / "notes.json").exists()]
 
 
 def oracle(table: Table, name: str) -> dict[str, Any]:
@@ -76,6 +83,7 @@ def table(found: dict[str, Any]) -> str:
         lines += _ratios(mine, found["cuts"].get(name))
         lines += _followed([each for each in mine if each["kind"] == "follow"])
     lines += ["", *_ledgers(found["runs"])]
+    lines += [f"{name}: NOT FINISHED, see said.log in its folder" for name in found["unfinished"]]
     return "\n".join(lines)
 
 
