@@ -39,14 +39,14 @@ from edgeflow.survey import survey
 NAME = "adapt"
 """Of the deployment."""
 SOURCE = "cam-1"
-WINDOW = 8
+WINDOW = 4
 DEADLINE_S = 60.0
 DEPLOY_S = 120.0
 READY_S = 90.0
 """A node that is started is ready within this."""
 POLL_S = 0.1
 STEADY_FRAMES = 20
-"""A phase goes on until the placement has not changed for so many frames."""
+"""A phase goes on until so many frames in a row were answered under one placement."""
 
 
 @dataclass(slots=True)
@@ -62,8 +62,8 @@ class Visit:
     expected: Mapping[str, str]
     acts: list[tuple[float, str]] = field(default_factory=list)
     submitted: int = 0
-    changed: int = 0
-    """How many were handed in when the placement last changed."""
+    steady: int = 0
+    """Answered since the placement last changed, or a phase began."""
     line: str = ""
     _driving: tuple[Driver, Thread] | None = None
 
@@ -119,11 +119,10 @@ class Visit:
 
     def until_steady(self, frames: int, frames_max: int) -> None:
         """So many frames, and on until the placement stays; at most `frames_max`."""
-        start = self.changed = self.submitted
+        start, self.steady = self.submitted, 0
         while self.submitted - start < frames_max:
             self.need_driven()
-            is_steady = self.submitted - self.changed >= STEADY_FRAMES
-            if is_steady and self.submitted - start >= frames:
+            if self.steady >= STEADY_FRAMES and self.submitted - start >= frames:
                 return
             time.sleep(POLL_S)
 
@@ -163,8 +162,8 @@ class Visit:
             self.submitted += 1
         elif isinstance(record, Outcome) and not record.code:
             line = self.listener.variants.get(record.plan, ("",))[0]
-            if line != self.line:
-                self.line, self.changed = line, self.submitted
+            self.steady = self.steady + 1 if line == self.line else 1
+            self.line = line
 
 
 def modelfile_digest(model: Path) -> str:
