@@ -68,6 +68,7 @@ class Outdoors(World):
                 line = way.plan.variants[way.variant]
                 if shot.plan != line:
                     shot.plan, shot.flown_s = line, self.clockwork.now_s
+                    shot.is_trial = frame.is_trial
         held = parts.holdings.active_plan(JOB)
         line = held.plan.variants[0] if held is not None else self._plan
         if held is not None and line != self._plan:

@@ -31,6 +31,8 @@ class Shot:
     """Under which it flew last."""
     flown_s: float = 0.0
     """When it left under that."""
+    is_trial: bool = False
+    """A spare frame that tried another way than the running plan's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,8 @@ class Report:
         return self.oracle.true_s(shot.plan, shot.flown_s) / self.oracle.best_s(shot.flown_s)
 
     def convergence(self, at_s: float = 0.0, until_s: float = math.inf) -> Convergence:
-        """Of frames handed in from one moment to another."""
-        mine = [shot for shot in self.frames if at_s <= shot.at_s < until_s]
+        """Of frames handed in from one moment to another; trials say nothing of the plan."""
+        mine = [each for each in self.frames if at_s <= each.at_s < until_s and not each.is_trial]
         run = 0
         for place, shot in enumerate(mine):
             run = run + 1 if self.ratio(shot) <= 1 + WITHIN else 0
