@@ -117,6 +117,13 @@ print(*heard)
 """
 WRITTEN_S = 2.5
 """The broker writes down what it retains each second."""
+SPIN = """
+import resource, time
+start_s, used_s = time.perf_counter(), sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+while time.perf_counter() < start_s + 3:
+    pass
+print((sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - used_s) / 3)
+"""
 CONNECT = """
 import socket, sys
 with socket.socket() as asking:
@@ -368,6 +375,13 @@ def test_the_time_line_is_played_and_logged(lab: Path) -> None:
     assert [each["sentence"][-1] for each in loads] == ["1", "0"]
     assert loads[1]["at_s"] - loads[0]["at_s"] >= 0.5
     assert all(each["busy_processes"] == 0 for each in status()["hosts"])
+
+
+def test_four_busy_processes_leave_a_fifth_of_the_quota(lab: Path) -> None:
+    edgeflow("lab", "do", "load", "cloud-1", "4")
+    got = float(edgeflow("lab", "exec", "cloud-1", "--", sys.executable, "-c", SPIN))
+    edgeflow("lab", "do", "load", "cloud-1", "0")
+    assert 0.05 < got < 0.16  # a fifth of 0.5 cores is 0.1; a half would be 0.25
 
 
 def test_a_trace_moves_a_link_step_by_step_and_each_is_logged(lab: Path, tmp_path: Path) -> None:
