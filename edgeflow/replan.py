@@ -200,6 +200,7 @@ class Replan:
             *(spec, graph, cluster, watch.shunned_at(now_s), now_s),
             since_s=watch.committed_s,
             measured={each.plan: each for each in lately if each.variant == 0},
+            waiting=_waiting(view),
             prepared=tuple(watch.switches.lines),
             keepers=frozenset(name for name, held in view.helds.items() if held.keeps_model),
             switch_s=watch.switches.usual_s,
@@ -246,6 +247,12 @@ class Replan:
 def _input_bytes(graph: Graph) -> int:
     """Of one frame."""
     return sum(graph.tensors[contract.name].nbytes for contract in graph.inputs)
+
+
+def _waiting(view: View) -> int:
+    """Frames at the source that do not have the fleet alone."""
+    told = view.metrics
+    return told.parked + max(0, told.in_flight - 1) if told is not None else 0
 
 
 def is_switch(board: Board) -> bool:

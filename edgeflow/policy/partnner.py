@@ -19,12 +19,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from edgeflow.policy.search import Search
+from edgeflow.policy.search import LATE_S, Search
 
 FRAMES = 2
 """Of each cut, of which the mean counts. One is quicker, and noise decides more often."""
 ABANDON = 1.3
 """A cut whose first frame takes so many times the best one's is left at once."""
+LATE, LATE_S_MIN = 3.0, 1.0
+"""Nor is a first frame waited for that takes so many times the best one's, and so long at least."""
 PARTS = 4
 """Into so many parts the inner cuts fall at first. More look further and take longer."""
 VAIN = 3
@@ -44,6 +46,11 @@ class Partnner(Search):
             return False
         best_s = min(self.took_s.values(), default=math.inf)
         return len(taken_s) >= FRAMES or taken_s[0] > ABANDON * best_s
+
+    def late_s(self) -> float:
+        """Three times what the best cut takes: its first frame is much worse already."""
+        best_s = min(self.took_s.values(), default=math.inf)
+        return min(LATE_S, max(LATE_S_MIN, LATE * best_s))
 
     def following(self) -> int | None:
         """The next coarse cut, then one beside the best."""

@@ -7,8 +7,9 @@
 
 A trial is a switch like any other: prepared first, so that no frame is lost. Where what was asked
 for is not what runs in the end, it could not be prepared, and counts as infinite. Of frames that
-nobody sends nothing is learned: a search waits for them. One that ends where it began was in vain,
-and the next one waits for twice as many frames.
+nobody sends nothing is learned: a search waits for them. After a trial that was too slow for the
+frames that came, those that wait are let pass before the next one is measured. A search that ends
+where it began was in vain, and the next one waits for twice as many frames.
 
 Invariant: where a plan breaks, the best cut that is known and works stands in.
 """
@@ -33,6 +34,11 @@ DRIFT_FRAMES = 5
 """The median of so many frames tells."""
 REST_FRAMES, REST_FRAMES_MAX = 5, 320
 """A settled search is not opened again before so many frames; twice as many after one in vain."""
+PASS_FRAMES, PASS_SETTLED = 3, 30
+"""So many frames of a trial, or of what was settled on, are let pass at most while others wait:
+where they always do, all cuts are alike."""
+LATE_S = 20.0
+"""A trial that answers nothing for so long while frames wait counts as that long."""
 IDLE_S = 10.0
 """A search that no frame fed for so long lets what stands in for lost nodes be prepared."""
 
@@ -58,6 +64,8 @@ class Search:
     """Measured since the search was opened."""
     counted: tuple[str, int] = ("", 0)
     """A plan, and how many of its frames do not count: they came before the trial."""
+    is_clear: bool = True
+    """No frame of another trial is in the way any more."""
     rest_frames: int = REST_FRAMES
     fed_s: float = -math.inf
     """When something was learned last."""
@@ -71,6 +79,10 @@ class Search:
     def following(self) -> int | None:
         """What to try next; None where enough is known."""
         raise NotImplementedError
+
+    def late_s(self) -> float:
+        """How long a trial may leave frames waiting without an answer."""
+        return LATE_S
 
     def first(self, question: Question) -> Proposal:
         """The best that is known, or what is tried first; PlanningError where nothing works."""
@@ -101,7 +113,10 @@ class Search:
         elif running != self.asked:
             self.took_s[self.asked] = math.inf
         elif self.is_open:
-            if not self.enough(taken_s):
+            is_late = not taken_s and question.waiting > 0
+            if is_late and question.now_s - question.since_s > self.late_s():
+                taken_s = (question.now_s - question.since_s,)
+            elif not self.enough(taken_s):
                 return None
             self.took_s[self.asked] = median(taken_s)
             self.frames, self.fed_s = self.frames + len(taken_s), question.now_s
@@ -141,7 +156,7 @@ class Search:
                 self._close(place)
             if place is None:
                 return None
-            self.asked = place
+            self.asked, self.is_clear = place, question.waiting == 0
             if place == running:
                 self._count_from_now(question)
                 return None
@@ -188,8 +203,15 @@ class Search:
         return lately.frames - (before if name == lately.plan else 0)
 
     def _taken_s(self, question: Question) -> Sequence[float]:
-        """What the latest of them took."""
+        """What the latest of them took, once no other frames are in the way."""
         assert question.plan is not None
+        if not self.is_clear:
+            count = self._frames_of(question)
+            most = PASS_FRAMES if self.is_open else PASS_SETTLED
+            self.is_clear = count > 0 and (question.waiting == 0 or count >= most)
+            if self.is_clear:
+                self._count_from_now(question)
+            return ()
         count = self._frames_of(question)
         lately = question.measured.get(str(question.plan.id))
         return lately.flights_s[-count:] if lately is not None and count > 0 else ()
