@@ -67,6 +67,7 @@ class Replan:
         """The board with a new plan to prepare, where one is needed, much better, or better
         covered."""
         watch = self.watches[view.name]
+        board = self._still_covering(board, now_s)
         plan = board.preparing or board.committed
         why, kind = self._why(view, spec, board, now_s)
         if graph is None:
@@ -104,6 +105,14 @@ class Replan:
         if self.capacity.displaced.pop(spec.name, ""):
             return emptied(spec, board, PlanId(claim, self.seq))
         return replace(board, preparing=None)
+
+    def _still_covering(self, board: Board, now_s: float) -> Board:
+        """Without a better covered plan that lost a node: the running one does not need it."""
+        new = board.preparing
+        if new is None or is_switch(board):
+            return board
+        is_lost = what_broke(self.membership, new, frozenset(new.sessions), now_s)
+        return replace(board, preparing=None) if is_lost else board
 
     def _why(self, view: View, spec: Spec, board: Board, now_s: float) -> tuple[str, str]:
         """Why a new plan is needed, in words, and the kind of change; empty where it is not."""

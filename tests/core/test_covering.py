@@ -23,7 +23,7 @@ class Weather(Leader):
     def wait(self, seconds: float) -> None:
         self.now_s += seconds
         self.seq += 1
-        for name in SPEEDS:
+        for name in SPEEDS.keys() - self.silent:
             links = {
                 other: LinkReport(True, 0.001, self.rate, 0, 9) for other in SPEEDS if other != name
             }
@@ -90,3 +90,17 @@ def test_what_is_prepared_already_is_not_prepared_again() -> None:
             assert not set(new.variants) <= set(plan.variants)
             plan = new
     assert len(plan.variants) <= 4
+
+
+def test_a_stand_in_lost_while_it_prepares_is_no_reason_to_change_the_plan() -> None:
+    leader = Weather()
+    plan = leader.commit()
+    leader.run(COVER_S + REVIEW_S)
+    assert "edge-2" in leader.preparing.sessions
+    leader.say("edge-1", (plan, "ready"), (leader.preparing, "ready"))
+    leader.silent = {"edge-2"}
+    leader.run(6.0)
+    assert used(leader) == plan
+    assert leader.preparing.variants[0] == plan.variants[0]
+    assert "edge-2" not in leader.preparing.sessions
+    assert leader.preparing.reason.startswith(plan.reason.partition(";")[0])
