@@ -67,6 +67,7 @@ class Control:
     def on_sampled(self, event: Sampled, now_s: float) -> list[Effect]:
         """For the next heartbeat."""
         self.parts.sample = event
+        self.parts.heat.add(event, now_s)
         if event.unix_s:
             self.parts.lead.wall_s = event.unix_s - now_s
         return []

@@ -22,16 +22,12 @@ from edgeflow.foreign import Foreigners
 from edgeflow.heldplan import Route
 from edgeflow.lag import Lag
 from edgeflow.membership import HEARTBEAT_S
-from edgeflow.messages import CLOUD, EDGE, Availability, LayerTimes, Load, Rates
+from edgeflow.messages import CLOUD, EDGE, Availability, Load, Rates
 from edgeflow.namesake import Namesake
-from edgeflow.parts import Parts, layer_seconds
-from edgeflow.timings import is_news
+from edgeflow.neighbours import LIVE_S
+from edgeflow.parts import Parts
+from edgeflow.timesheet import Timesheet
 
-TIMINGS_S, RETELL_S = 2.0, 60.0
-"""Layer times are looked at this often and told where they are news; all of them once a minute, for
-a broker that lost them. 3 kB for a model of 300 layers."""
-LAYERS_MAX = 3000
-"""Of a model whose layer times still fit into one message of 64 kB."""
 REPUBLISH_S = 5.0
 """Retained truth is said again this often: an emptied broker is whole after one period."""
 PAUSE_S = 0.2
@@ -51,12 +47,12 @@ class Duties:
         self.seq = 0
         self.heartbeat_s = -math.inf
         self.republish_s = -math.inf
-        self.timings_s = self.retold_s = -math.inf
-        self.told_us: dict[str, tuple[float, ...]] = {}
-        """Layer times by model, as last told."""
         self.metrics_s = -math.inf
+        self.frames, self.frame_s = (0, 0), -math.inf
+        """Submitted and computed here, and when the last one was here."""
         self.drain_until_s = math.inf
         self.lag = Lag()
+        self.timesheet = Timesheet(parts)
         self.alert = Alert(parts.neighbours.links, parts.ratios)
         self.namesake = Namesake(parts.me, parts.session)
         self.foreigners = Foreigners(parts.me)
@@ -71,14 +67,14 @@ class Duties:
         effects += parts.relay.tick(parts.neighbours.linked(), now_s)
         is_busy = bool(parts.inflight.frames or len(parts.stage))
         alive = list(parts.membership.alive(now_s))
-        effects += parts.neighbours.tick(parts.caps, alive, is_busy, now_s)
+        is_live = self._is_live(is_busy, now_s)
+        effects += parts.neighbours.tick(parts.caps, alive, is_busy, now_s, is_live=is_live)
         effects += parts.fetch.tick(parts.neighbours.linked(), now_s)
         effects += self._keep_models(now_s)
-        if now_s - self.heartbeat_s >= HEARTBEAT_S or self.alert.is_due(1.0, now_s):
+        if now_s - self.heartbeat_s >= HEARTBEAT_S or self._has_news(now_s):
             effects += self._heartbeat(now_s)
         effects += parts.inflight.news(parts.deployments.policy_of, now_s)
-        if now_s - self.timings_s >= TIMINGS_S:
-            effects += self._tell_timings(now_s)
+        effects += self.timesheet.tick(now_s)
         if now_s - self.republish_s >= REPUBLISH_S:
             effects += self.republish_all(now_s)
         effects += self.namesake.tick(now_s)
@@ -133,6 +129,9 @@ class Duties:
                 return self.parts.holders(view)
         return tuple(sorted(self.parts.neighbours.linked()))
 
+    def _has_news(self, now_s: float) -> bool:
+        return self.alert.is_due(self.parts.heat.slower_soon, now_s)
+
     def _notice_pause(self, now_s: float) -> None:
         """Give everybody the time that this node stood still, and lags."""
         parts = self.parts
@@ -151,6 +150,13 @@ class Duties:
             self.parts.election = self.parts.election.on_echo(now_s)
             self.parts.membership.on_echo(now_s)
             self._stretch(now_s)
+
+    def _is_live(self, is_busy: bool, now_s: float) -> bool:
+        """Whether frames pass through here lately."""
+        frames = self.parts.inflight.next_id, self.parts.stage.job
+        if is_busy or frames != self.frames:
+            self.frames, self.frame_s = frames, now_s
+        return now_s - self.frame_s < LIVE_S
 
     def _stretch(self, now_s: float) -> None:
         lag_s = self.lag.seconds(now_s)
@@ -184,7 +190,7 @@ class Duties:
         parts = self.parts
         self.seq, self.heartbeat_s = self.seq + 1, now_s
         self.lag.on_sent(self.seq, now_s)
-        self.alert.on_told(1.0, now_s)
+        self.alert.on_told(parts.heat.slower_soon, now_s)
         load = Load(
             node=parts.me,
             session=parts.session,
@@ -201,6 +207,7 @@ class Duties:
             compute_ratio={model: ratio.ratio for model, ratio in parts.ratios.items()},
             segments=parts.holdings.segment_times(),
             memory_free_bytes=parts.sample.memory_free_bytes,
+            slower_soon=parts.heat.slower_soon,
             compute_deviation={model: ratio.deviation for model, ratio in parts.ratios.items()},
             busy=parts.stage.busyness.busy(now_s),
             wait_s=parts.stage.busyness.wait_s(now_s),
@@ -209,26 +216,6 @@ class Duties:
         for name, tally in parts.inflight.tallies.items():
             if not tally.is_told:
                 effects.append(Publish(parts.inflight.metrics(name, now_s)))
-        return effects
-
-    def _tell_timings(self, now_s: float) -> list[Effect]:
-        """How long each layer of each model takes here, where that is news."""
-        parts = self.parts
-        self.timings_s = now_s
-        if now_s - self.retold_s >= RETELL_S:
-            self.retold_s = now_s
-            self.told_us.clear()
-        effects: list[Effect] = []
-        for model in parts.timings:
-            graph = parts.library.graphs.get(model)
-            if graph is None or len(graph.layers) > LAYERS_MAX:
-                continue
-            seconds = layer_seconds(parts, model, graph)
-            layers_us = tuple(round(value * 1e6, 2) for value in seconds.tolist())
-            if is_news(self.told_us.get(model, ()), layers_us):
-                self.told_us[model] = layers_us
-                message = LayerTimes(parts.me, parts.session, model, layers_us)
-                effects += parts.publish_own(message, now_s)
         return effects
 
     def _elect(self, now_s: float) -> list[Effect]:

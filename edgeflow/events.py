@@ -64,6 +64,11 @@ class Sampled(Struct, frozen=True, tag=True):
     """Of the whole machine; 0: unknown."""
     unix_s: float = 0.0
     """The wall clock, for people only; 0: unknown."""
+    headroom_c: float | None = None
+    """Degrees below the nearest temperature at which the machine slows itself down; None: unknown.
+    """
+    clock_share: float | None = None
+    """Of the fastest core's full clock; None: unknown."""
 
 
 class Calibrated(Struct, frozen=True, tag=True):

@@ -14,6 +14,7 @@ from edgeflow.estimate import RatioEstimate
 from edgeflow.events import Effect, Publish, Sampled
 from edgeflow.fetch import Fetch
 from edgeflow.graph import Graph
+from edgeflow.heat import Heat
 from edgeflow.holding import Holdings
 from edgeflow.inflight import Inflight
 from edgeflow.lead import Lead
@@ -50,6 +51,7 @@ class Parts:
         self.lead = Lead(self.me, self.membership)
         self.strangers = 0
         """Messages about frames by who has no part in them."""
+        self.heat = Heat()
         self.ratios: dict[str, RatioEstimate] = {}
         """Measured over predicted seconds, by model."""
         self.timings: dict[str, Timings] = {}

@@ -48,7 +48,7 @@ ROOMS = {
         2,
         True,
         "lag foreign namesake membership election"
-        " planning estimate receipts neighbours alert bundles deployments fetch library"
+        " planning estimate receipts heat neighbours alert bundles deployments fetch library"
         " busyness timings heldplan doubts leftovers explore holding headers openframe tally inflight stage boards"
         " survey memory capacity"
         " news policy cover standby covering watch replan lead relay"
@@ -57,7 +57,7 @@ ROOMS = {
     "mind": Room(
         3,
         True,
-        "parts party duties upkeep control intake node replay snapshot questions sim",
+        "parts party timesheet duties upkeep control intake node replay snapshot questions sim",
     ),
     "engines": Room(
         3,

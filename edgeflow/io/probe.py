@@ -19,6 +19,8 @@ from pathlib import Path, PurePosixPath
 import psutil
 
 from edgeflow.events import Sampled
+from edgeflow.io import thermal
+from edgeflow.io.thermal import read_text
 
 _BOARD_FILES = (
     "/proc/device-tree/model",
@@ -26,9 +28,6 @@ _BOARD_FILES = (
 )
 _GPUS = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvhost-ctrl-gpu", "/dev/dxg", "/dev/kfd")
 """NVIDIA's on a PC, on a Jetson, under Windows; AMD's, which torch calls CUDA too."""
-_THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
-"""Of a Raspberry Pi: hexadecimal, the low four bits are what holds now."""
-_NOW = 0xF
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +65,10 @@ def cpu_quota_cores(root: Path = Path("/")) -> float | None:
     Linux, Documentation/admin-guide/cgroup-v2.rst (cpu.max) and scheduler/sched-bwc.rst (version
     1); proc_pid_mountinfo(5). `root` is where /proc and the mount points are found.
     """
-    own = _own_groups(_read(root / "proc/self/cgroup"))
+    own = _own_groups(read_text(root / "proc/self/cgroup"))
     quotas = [
         quota
-        for kind, top, mounted in _group_mounts(_read(root / "proc/self/mountinfo"))
+        for kind, top, mounted in _group_mounts(read_text(root / "proc/self/mountinfo"))
         for folder in _upwards(root / mounted.lstrip("/"), top, own.get(kind, top))
         if (quota := _quota_cores(folder)) is not None
     ]
@@ -87,8 +86,10 @@ def sample(pids: Iterable[int] = ()) -> Sampled:
         cpu_percent=psutil.cpu_percent(),
         memory_bytes=_process().memory_info().rss + sum(map(_resident_bytes, pids)),
         memory_free_bytes=psutil.virtual_memory().available,
-        temperature_c=_temperature_c(),
-        throttled=_is_throttled(),
+        temperature_c=thermal.temperature_c(),
+        throttled=thermal.is_throttled(),
+        headroom_c=thermal.headroom_c(),
+        clock_share=thermal.clock_share(),
         unix_s=time.time(),
     )
 
@@ -128,9 +129,9 @@ def _upwards(mounted: Path, top: str, own: str) -> Iterator[Path]:
 
 def _quota_cores(folder: Path) -> float | None:
     """What one group allows; None where it sets no limit, or cannot be read."""
-    words = _read(folder / "cpu.max").split() or [
-        _read(folder / "cpu.cfs_quota_us"),
-        _read(folder / "cpu.cfs_period_us"),
+    words = read_text(folder / "cpu.max").split() or [
+        read_text(folder / "cpu.cfs_quota_us"),
+        read_text(folder / "cpu.cfs_period_us"),
     ]
     try:
         quota_us, period_us = map(int, words)
@@ -155,7 +156,7 @@ def _process() -> psutil.Process:
 
 def _board() -> str:
     for name in _BOARD_FILES:
-        text = _read(name)
+        text = read_text(name)
         if text:
             return text
     return platform.system()
@@ -163,37 +164,3 @@ def _board() -> str:
 
 def _is_jetson() -> bool:
     return Path("/etc/nv_tegra_release").exists()
-
-
-def _temperature_c() -> float | None:
-    """The hottest sensor; None where there is none."""
-    heats = _heats_c() if _has_sensors() else []
-    return max(heats, default=None)
-
-
-@cache
-def _has_sensors() -> bool:
-    """Looked for once: to find none costs as much as to read some."""
-    return bool(_heats_c())
-
-
-def _heats_c() -> list[float]:
-    sensors = getattr(psutil, "sensors_temperatures", None)
-    found = sensors() if sensors is not None else {}
-    return [each.current for group in found.values() for each in group if each.current]
-
-
-def _is_throttled() -> bool:
-    text = _read(_THROTTLED)
-    try:
-        return bool(int(text, 16) & _NOW)
-    except ValueError:
-        return False
-
-
-def _read(name: str | Path) -> str:
-    """A small file's text without zeros and white space; empty where it cannot be read."""
-    try:
-        return Path(name).read_text(encoding="utf-8", errors="replace").strip("\0 \n\t")
-    except OSError:
-        return ""

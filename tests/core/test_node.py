@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from edgeflow.codec import plan_hash
-from edgeflow.duties import DRAIN_S, REPUBLISH_S, RETELL_S
+from edgeflow.duties import DRAIN_S, REPUBLISH_S
 from edgeflow.estimate import WINDOW
 from edgeflow.events import (
     Asked,
@@ -68,6 +68,7 @@ from edgeflow.messages import (
 )
 from edgeflow.node import NodeCore
 from edgeflow.sim.toy import MODEL, TOY
+from edgeflow.timesheet import RETELL_S
 
 RATES = Rates(1e9, 1e9, 1e9, 1e-6)
 TIERS = {"cam-1": DEVICE, "edge-1": EDGE, "edge-2": EDGE, "cloud-1": CLOUD}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeflow.io import calibrate, probe
+from edgeflow.io import calibrate, probe, thermal
 from edgeflow.io.probe import cpu_quota_cores
 
 V1 = "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct"
@@ -109,10 +109,10 @@ def test_a_container_of_one_and_a_half_cores_runs_two_threads(
 
 def test_sensors_that_are_not_there_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     found: Iterator[list[float]] = iter([[]])
-    monkeypatch.setattr(probe, "_heats_c", lambda: next(found))
-    probe._has_sensors.cache_clear()
-    assert [probe._temperature_c() for _ in range(3)] == [None, None, None]
-    probe._has_sensors.cache_clear()
+    monkeypatch.setattr(thermal, "_heats_c", lambda: next(found))
+    thermal._has_sensors.cache_clear()
+    assert [thermal.temperature_c() for _ in range(3)] == [None, None, None]
+    thermal._has_sensors.cache_clear()
 
 
 @pytest.fixture
