@@ -65,10 +65,8 @@ class Duties:
         if parts.inflight.frames:
             effects += parts.inflight.on_lost(lambda way: not self._is_whole(way, now_s), now_s)
         effects += parts.relay.tick(parts.neighbours.linked(), now_s)
-        is_busy = bool(parts.inflight.frames or len(parts.stage))
         alive = list(parts.membership.alive(now_s))
-        is_live = self._is_live(is_busy, now_s)
-        effects += parts.neighbours.tick(parts.caps, alive, is_busy, now_s, is_live=is_live)
+        effects += parts.neighbours.tick(parts.caps, alive, self._is_live(now_s), now_s)
         effects += parts.fetch.tick(parts.neighbours.linked(), now_s)
         effects += self._keep_models(now_s)
         if now_s - self.heartbeat_s >= HEARTBEAT_S or self._has_news(now_s):
@@ -151,10 +149,11 @@ class Duties:
             self.parts.membership.on_echo(now_s)
             self._stretch(now_s)
 
-    def _is_live(self, is_busy: bool, now_s: float) -> bool:
+    def _is_live(self, now_s: float) -> bool:
         """Whether frames pass through here lately."""
-        frames = self.parts.inflight.next_id, self.parts.stage.job
-        if is_busy or frames != self.frames:
+        inflight, stage = self.parts.inflight, self.parts.stage
+        frames = inflight.next_id, stage.job
+        if inflight.frames or len(stage) or frames != self.frames:
             self.frames, self.frame_s = frames, now_s
         return now_s - self.frame_s < LIVE_S
 

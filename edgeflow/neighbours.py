@@ -34,9 +34,9 @@ PROBE_LIVE_S = 2.0
 may lead past it because it was slow, and nobody would see that it is quick again."""
 LIVE_S = 20.0
 """Without a frame for so long there is nothing to do."""
-PROBE_TAKES_S = 0.03
-"""Such a probe is as large as takes so long, 64 kB at most: 1.5 % of a slow link's time, 33 kB/s of
-a quick one's bytes."""
+PROBE_TAKES_S = 0.04
+"""Such a probe is as large as takes so long, 64 kB at most: 2 % of a slow link's time, 33 kB/s of a
+quick one's bytes. Less than `estimate.TELLING_S` would tell nothing."""
 PROBE_BYTES_MIN, PROBE_BYTES_MAX = 8 << 10, 64 << 10
 DOUBT, DOUBTED_MAX = math.log(1.5), 3
 """So far off as a logarithm, a message asks for probes at once, so many in a row: a step is then
@@ -112,16 +112,11 @@ class Neighbours:
         return self._linked
 
     def tick(
-        self,
-        mine: Caps | None,
-        alive: Iterable[Peer],
-        is_busy: bool,
-        now_s: float,
-        *,
-        is_live: bool = False,
+        self, mine: Caps | None, alive: Iterable[Peer], is_live: bool, now_s: float
     ) -> list[Effect]:
         """Open what is missing, close what is over, probe what is idle: the more often where frames
-        passed lately (`is_live`), never while one is here (`is_busy`)."""
+        passed lately (`is_live`). One that is here is no reason to wait: there may always be one,
+        and what it uses needs no probe."""
         if mine is None:
             return []
         here = {peer.name: peer for peer in alive if peer.name != self.me}
@@ -133,7 +128,7 @@ class Neighbours:
         for peer in here.values():
             effects += self._open(mine, peer)
         for name, link in self.links.items():
-            effects += self._probe(name, link, is_busy, is_live, now_s)
+            effects += self._probe(name, link, is_live, now_s)
         return effects
 
     def on_up(self, name: str, session: int, now_s: float) -> list[Effect]:
@@ -217,15 +212,13 @@ class Neighbours:
             self._linked = None
         return [OpenLink(peer.name, peer.session, endpoints, caps.public_key, caps.tier.name)]
 
-    def _probe(
-        self, name: str, link: Neighbour, is_busy: bool, is_live: bool, now_s: float
-    ) -> list[Effect]:
+    def _probe(self, name: str, link: Neighbour, is_live: bool, now_s: float) -> list[Effect]:
         if not link.is_up:
             return []
         if link.probes:
             is_lost = now_s - link.asked_s > PROBE_LOST_S
             return self._next_probe(name, link, now_s) if is_lost else []
-        if not is_busy and now_s - link.rated_s > (PROBE_LIVE_S if is_live else PROBE_IDLE_S):
+        if now_s - link.rated_s > (PROBE_LIVE_S if is_live else PROBE_IDLE_S):
             link.probes = [link.probe_bytes]
             return self._next_probe(name, link, now_s)
         return []

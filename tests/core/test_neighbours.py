@@ -133,7 +133,6 @@ def test_a_new_link_is_probed_and_an_idle_one_again(links: Neighbours) -> None:
     assert links.report()["cloud-1"].samples == 4
     alive = [peer(caps("cloud-1", CLOUD))]
     assert links.tick(MINE, alive, False, 1.1 + PROBE_IDLE_S) == []
-    assert links.tick(MINE, alive, True, 1.3 + PROBE_IDLE_S) == []
     (probe,) = links.tick(MINE, alive, False, 1.3 + PROBE_IDLE_S)
     assert isinstance(probe, SendProbe)
     assert links.tick(MINE, alive, False, 1.4 + PROBE_IDLE_S) == []
@@ -162,9 +161,8 @@ def receipt(links: Neighbours, probe: Effect, seconds: float, now_s: float) -> l
 def test_while_frames_pass_a_link_that_they_avoid_is_probed_small_and_often() -> None:
     links = measured(4e6 / 8)
     alive = [peer(caps("cloud-1", CLOUD))]
-    assert links.tick(MINE, alive, False, 39.1 + PROBE_LIVE_S, is_live=False) == []
-    assert links.tick(MINE, alive, True, 39.3 + PROBE_LIVE_S, is_live=True) == []
-    (probe,) = links.tick(MINE, alive, False, 39.3 + PROBE_LIVE_S, is_live=True)
+    assert links.tick(MINE, alive, False, 39.3 + PROBE_LIVE_S) == []
+    (probe,) = links.tick(MINE, alive, True, 39.3 + PROBE_LIVE_S)
     rate = links.report()["cloud-1"].bytes_per_s
     assert isinstance(probe, SendProbe)
     assert probe.message.size_bytes == min(PROBE_BYTES_MAX, int(PROBE_TAKES_S * rate))
@@ -181,7 +179,7 @@ def test_a_link_that_got_quick_is_known_to_be_after_one_look() -> None:
     slow, quick = 4e6 / 8, 50e6 / 8
     links = measured(slow)
     alive = [peer(caps("cloud-1", CLOUD))]
-    found = links.tick(MINE, alive, False, 100.0, is_live=True)
+    found = links.tick(MINE, alive, True, 100.0)
     now_s, sent = 100.0, 0
     while found:
         (probe,) = found
