@@ -188,7 +188,7 @@ def test_a_link_that_got_quick_is_known_to_be_after_one_look() -> None:
         now_s, sent = now_s + 0.01, sent + size
         found = receipt(links, probe, 0.002 + size / quick, now_s)
     assert links.report()["cloud-1"].bytes_per_s == pytest.approx(quick, rel=0.3)
-    assert sent < 100_000
+    assert sent < 110_000
 
 
 def test_a_frame_that_took_far_too_long_is_followed_by_probes_at_once() -> None:
