@@ -111,7 +111,7 @@ def _axis(scale: Scale, unit: str) -> Iterator[Markup]:
     yield element("text", unit, x=8, y=scale.floor - scale.height - 6)
     for minute in range(int((scale.until_s - scale.from_s) / 60) + 1):
         x = scale.x(scale.from_s + 60 * minute)
-        yield element("text", f"{minute} min", x=x, y=scale.floor + 15)
+        yield element("text", f"{minute} min", x=x, y=scale.floor + 15, text_anchor="middle")
 
 
 def _moments(run: Run, scale: Scale) -> Iterator[Markup]:

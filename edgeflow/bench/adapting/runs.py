@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,10 @@ class Runs:
         notes = folder / "notes.json"
         if not notes.exists():
             note(f"{job.name} …")
+            start_s = time.monotonic()
             try:
                 self._run(job, folder)
+                note(f"  after {time.monotonic() - start_s:.0f} s")
             except EdgeflowError as error:
                 note(f"  FAILED: {error}")
                 return None
