@@ -8,7 +8,7 @@
 Our reading of D3's abstract: the plan is not made anew when the network or a load changes; only
 vertices whose costs changed, and those behind them, are decided again. As HPA itself does, that is
 done for one node of each tier and for every part of that row, and the best of them stands. Which
-nodes these are stays as it was until a node comes or goes.
+nodes these are stays as it was until one comes or goes, or another is better by more than BAND.
 
 Invariant: what stays within its band is not touched.
 """
@@ -16,17 +16,17 @@ Invariant: what stays within its band is not touched.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
 
-from edgeflow.cost import CostModel, Seconds
+from edgeflow.cost import CostModel, NodeCost, Seconds
 from edgeflow.placement import format_placement
 from edgeflow.planning import Proposal
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.goal import restricted
-from edgeflow.planning.hpa import best_row
 from edgeflow.planning.local import LocalPlan
 from edgeflow.planning.pairs import Mask
 from edgeflow.planning.standing import goal_of
@@ -68,7 +68,8 @@ class Hpa:
         """What stands after the costs that left their bands, where that is worth the switch."""
         assert question.plan is not None
         problem = self._problem(question)
-        if self.fleet == _fleet(problem, question):
+        is_same = self.fleet == _fleet(problem, question)
+        if is_same and not _is_outdone(problem, self.layers_s):
             self._change(problem)
         else:
             self._anew(question, problem)
@@ -129,10 +130,25 @@ class Hpa:
 
 
 def _row(problem: Problem) -> tuple[str, ...]:
-    """One node of each tier: those of HPA's best row, else the first that is useful."""
-    best = best_row(problem).tariff.row
-    tiers = ([node.name for node in nodes] for nodes in problem.useful().values())
-    return tuple(next((name for name in names if name in best), names[0]) for names in tiers)
+    """One node of each tier: the source, else the one that is best with the whole network."""
+    return tuple(_quickest(problem, nodes)[0] for nodes in problem.candidates.values())
+
+
+def _quickest(problem: Problem, nodes: list[NodeCost]) -> tuple[str, float]:
+    """Of a tier, and its price; of the source's own tier the source."""
+    prices = {node.name: problem.undivided_s(node.name) for node in nodes}
+    name = problem.source if problem.source in prices else min(prices, key=prices.__getitem__)
+    return name, prices[name]
+
+
+def _is_outdone(problem: Problem, row: Collection[str]) -> bool:
+    """Whether another node of a tier is better by more than BAND than the one in the row."""
+    for nodes in problem.candidates.values():
+        best, best_s = _quickest(problem, nodes)
+        mine = next((node.name for node in nodes if node.name in row), best)
+        if problem.undivided_s(mine) > BAND * best_s:
+            return True
+    return False
 
 
 def _fleet(problem: Problem, question: Question) -> tuple[str, frozenset[str]]:
