@@ -51,7 +51,7 @@ def test_the_version_and_the_exit_codes_are_there_to_read() -> None:
     assert "Exit codes" in told.stdout
 
 
-@pytest.mark.parametrize("command", ["status", "events", "infer", "deploy", "node start"])
+@pytest.mark.parametrize("command", ["status", "events", "why", "infer", "deploy", "node start"])
 def test_every_command_says_how_it_is_used(command: str) -> None:
     told = edgeflow(*command.split(), "--help")
     assert told.returncode == 0
