@@ -27,6 +27,7 @@ from edgeflow.events import (
     Publish,
     Release,
     RunSegment,
+    Sampled,
     SegmentBuilt,
     SegmentDone,
     SegmentKey,
@@ -37,6 +38,7 @@ from edgeflow.events import (
     Submitted,
     Tensors,
     Tick,
+    Transferred,
     Wanted,
 )
 from edgeflow.membership import DEAD_S
@@ -219,6 +221,14 @@ def test_the_highest_claim_is_told_on_by_gossip(edge: Node) -> None:
     beat = said(edge.tick(1.1), Load)[-1]
     assert isinstance(beat, Load)
     assert beat.claim == higher
+
+
+def test_a_heartbeat_says_with_what_the_node_is_busy(edge: Node) -> None:
+    edge.core.parts.stage.busyness.on_start("job", 0.25, edge.now_s)
+    beat = said(edge.tick(2.0), Load)[-1]
+    assert isinstance(beat, Load)
+    assert beat.busy["job"] > 0.2
+    assert beat.wait_s == pytest.approx(0.25)
 
 
 def test_a_refusal_tells_of_a_higher_claim_too(cam: Node) -> None:
@@ -474,6 +484,31 @@ def test_our_own_heartbeat_that_comes_back_late_stretches_too(edge: Node) -> Non
     edge.say(beats[0])
     assert edge.core.parts.election.stretch_s == pytest.approx(1.5, abs=0.15)
     assert edge.core.parts.election.echo_s == edge.now_s
+
+
+def test_a_link_that_slows_down_is_told_within_a_tick(edge: Node) -> None:
+    for at in range(40):
+        edge.now_s += 0.1
+        edge.hear(Transferred("cloud-1", 150_000, 0.03, loss=0.125))
+    edge.tick(1.1)
+    told = 0
+    while not (beats := said(edge.tick(0.2), Load)) and told < 5:
+        edge.hear(Transferred("cloud-1", 150_000, 0.3))
+        told += 1
+    assert told <= 3
+    report = beats[0].links["cloud-1"]
+    assert report.delay_s + 150_000 / report.bytes_per_s == pytest.approx(0.3, rel=0.1)
+    assert report.typical_bytes == 150_000
+    assert report.deviation_s > 0
+
+
+def test_a_heartbeat_says_how_much_of_a_link_is_lost_and_what_heat_will_do(edge: Node) -> None:
+    edge.hear(Transferred("cloud-1", 150_000, 0.03, loss=0.125))
+    for at in range(60):
+        edge.hear(Sampled(90.0, 0, 40.0 + at / 2, False, headroom_c=30.0 - at / 2))
+        beats = said(edge.tick(1.0), Load)
+    assert beats[-1].links["cloud-1"].loss == 0.125
+    assert beats[-1].slower_soon > 1.5
 
 
 def test_the_same_events_give_the_same_effects() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from math import exp
 
 import pytest
 from msgspec.structs import replace
 
 from edgeflow.bundles import Bundles
+from edgeflow.busyness import MEAN_S
 from edgeflow.codec import plan_hash
 from edgeflow.events import (
     Effect,
@@ -372,3 +374,17 @@ def test_a_segment_of_another_node_is_refused(worker: Worker) -> None:
     (effect,) = [each for each in worker.take(tiled(1, 1)) if isinstance(each, SendSignal)]
     assert isinstance(effect.message, Refusal)
     assert effect.message.text == "segment 1 of its plan is not for this node"
+
+
+def test_the_time_of_running_jobs_and_the_wait_before_them_are_counted(worker: Worker) -> None:
+    worker.take_whole(1)
+    worker.take_whole(2)
+    worker.now_s += 2.0
+    assert worker.stage.busyness.busy(worker.now_s)["job"] == round(1 - exp(-2 / MEAN_S), 4)
+    worker.done()
+    half = pytest.approx((0.0 * exp(-2 / MEAN_S) + 2.0) / (exp(-2 / MEAN_S) + 1))
+    assert worker.stage.busyness.wait_s(worker.now_s) == half, "the second one waited for the first"
+    worker.stage.on_failed(worker.stage.job, "no", worker.now_s)
+    assert worker.stage.busyness.running == "", "nothing runs"
+    worker.now_s += 10 * MEAN_S
+    assert worker.stage.busyness.busy(worker.now_s) == {}
