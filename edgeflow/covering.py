@@ -4,7 +4,8 @@
               ──RECOVER_S, and conditions moved far───▶ and likely next plans, as they are now
 
 The variants are in this order: the running plan, what stands in for lost nodes (`edgeflow.cover`),
-what may be best soon (`edgeflow.standby`), which may stand in as well.
+what may be best soon (`edgeflow.standby`), which may stand in as well. A better plan keeps them all
+beside it until its own are chosen: they are built.
 
 Invariant: variant 0 stays what it is; who only gets more variants makes no frame wait.
 """
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 
 from edgeflow.capacity import Capacity
 from edgeflow.cost import Cluster
-from edgeflow.cover import Cover, cover, left_over, needs
+from edgeflow.cover import VARIANTS_MAX, Cover, cover, left_over, needs
 from edgeflow.errors import EdgeflowError
 from edgeflow.graph import Graph
 from edgeflow.membership import Membership
@@ -69,6 +70,24 @@ class Covering:
         covers = ", ".join(sorted(found.covers)) or "no node"
         reason = f"{plan.reason.partition(COVERED)[0]}{COVERED}{covers}"[:2000]
         return replace(plan, variants=variants, sessions=sessions, reason=reason)
+
+    def with_variants_of(self, old: Plan | None, new: Plan, now_s: float) -> Plan:
+        """A better plan beside what was prepared for the running one, and that one itself, as far
+        as their nodes are here: all of it is built, and nobody is without a fallback meanwhile."""
+        sessions = old.sessions if old is not None else {}
+        here = {
+            name
+            for name, session in sessions.items()
+            if self.membership.is_usable(name, session, now_s)
+        }
+        lines = old.variants if old is not None else ()
+        kept = [line for line in lines if line not in new.variants and nodes_named(line) <= here]
+        variants = (*new.variants, *kept[:VARIANTS_MAX])
+        nodes = set().union(*map(nodes_named, kept[:VARIANTS_MAX]))
+        more = {name: sessions[name] for name in nodes}
+        return replace(
+            new, variants=variants, sessions=dict(sorted({**more, **new.sessions}.items()))
+        )
 
     def _is_whole(self, plan: Plan, cluster: Cluster) -> bool:
         """Whether every node of it is here in its session, so that what is prepared may stay."""

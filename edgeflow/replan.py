@@ -91,7 +91,7 @@ class Replan:
         self.capacity.displaced.pop(view.name, None)
         if choice is not None:
             watch.progress, watch.progress_s = -1, now_s
-            new = self._sealed(claim, self._made(spec, graph, choice, claim))
+            new = self._chosen(spec, graph, choice, board, claim, now_s)
             watch.chosen = new.id, choice
             board = replace(board, preparing=new, generation=spec.generation)
             watch.switches.begin(new.variants[0], now_s)
@@ -228,6 +228,15 @@ class Replan:
         if watch.covered is not None:
             watch.covered = new.id, watch.covered[1]
         return new
+
+    def _chosen(
+        self, spec: Spec, graph: Graph, choice: Choice, board: Board, claim: Claim, now_s: float
+    ) -> Plan:
+        """The plan to prepare; one that nobody needs at once keeps what is built beside it."""
+        new = self._made(spec, graph, choice, claim)
+        if choice.kind == "better" and spec.fallbacks:
+            new = self.covering.with_variants_of(board.committed, new, now_s)
+        return self._sealed(claim, new)
 
     def _made(self, spec: Spec, graph: Graph, choice: Choice, claim: Claim) -> Plan:
         proposal: Proposal = choice.proposal

@@ -104,3 +104,30 @@ def test_a_stand_in_lost_while_it_prepares_is_no_reason_to_change_the_plan() -> 
     assert leader.preparing.variants[0] == plan.variants[0]
     assert "edge-2" not in leader.preparing.sessions
     assert leader.preparing.reason.startswith(plan.reason.partition(";")[0])
+
+
+def test_a_better_plan_keeps_what_is_built_beside_it() -> None:
+    leader = Weather()
+    plan = leader.settle()
+    leader.ratio["edge-1"] = 6.0
+    leader.run(4 * REVIEW_S)
+    assert leader.preparing.variants[0] == "stem..head @edge-2"
+    assert set(leader.preparing.variants) == set(plan.variants)
+    assert leader.preparing.sessions == plan.sessions
+
+
+def test_a_better_plan_keeps_nothing_on_nodes_that_are_gone() -> None:
+    leader = Weather()
+    leader.ratio["edge-2"] = 1.1
+    leader.settle()
+    leader.silent = {"edge-1"}
+    leader.run(4.0)
+    assert leader.preparing.variants == ("stem..head @edge-2",), "it is needed at once"
+
+
+def test_a_changed_wish_keeps_nothing() -> None:
+    leader = Weather()
+    leader.settle()
+    leader.view.spec = replace(COVERED, generation=2, private="device")
+    leader.run(2 * REVIEW_S)
+    assert len(leader.preparing.variants) == 1, "what was prepared may break it"

@@ -578,4 +578,4 @@ def test_a_cover_that_takes_long_keeps_no_better_plan_waiting(leader: Leader) ->
     assert leader.preparing.variants[0] == plan.variants[0]
     leader.introduce("edge-2", EDGE, 10 * SPEEDS["edge-1"][1])
     leader.run(2 * REVIEW_S)
-    assert leader.preparing.variants == ("stem..head @edge-2",)
+    assert leader.preparing.variants[0] == "stem..head @edge-2"
