@@ -168,8 +168,10 @@ class Holdings:
     def _take_over(self, way: Way, at: int) -> None:
         """What an equal segment took under the plan before: this one runs as it did."""
         mine = way.segment(at)
+        if mine is None:
+            return
         others = (other for held in self.of(way.plan.deployment) for other in held.ways)
-        for other in others if mine is not None else ():
+        for other in others:
             for each in other.segments:
                 is_equal = (each.layers, each.tile) == (mine.layers, mine.tile)
                 if is_equal and each.at in other.measured:
