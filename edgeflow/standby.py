@@ -47,8 +47,9 @@ GUESS = 2.0
 """What is only guessed may be so many times better: more tries what is hardly ever worth it."""
 SERVED = 1.1
 """A scene needs nothing where something prepared is at most so much slower than its best plan."""
-SCENES_MAX = 24
-"""Looked at: a plan each, 2 ms of a desktop's core for 30 layers."""
+SCENES_MAX, SCENE_LAYERS_MAX = 24, 2000
+"""Looked at, and their layers in all: a plan each, 2 ms of a desktop's core for 30 layers. Of deep
+networks only the likeliest: the leader hears nothing meanwhile."""
 MOVED = 2.0
 """Rates or speeds that are so many times others make other plans the likely ones."""
 NO_STANDBYS = frozenset({"static", "partnner", "profile-first"})
@@ -200,7 +201,7 @@ def _scenes(
 ) -> Iterator[_Scene]:
     goal = goal_of(changed(spec, latency_s_max=0.0))
     likely = sorted(changes(cluster, used), key=lambda each: -each.weight)
-    for change in likely[:SCENES_MAX]:
+    for change in likely[: min(SCENES_MAX, SCENE_LAYERS_MAX // len(graph.layers))]:
         try:
             best = best_untiled(spec, graph, change.cluster, shunned, free_bytes)
         except EdgeflowError:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from msgspec.structs import replace as changed
 
+from edgeflow import standby
 from edgeflow.cost import Cluster, LinkCost
 from edgeflow.cover import WEIGHTS_FACTOR
 from edgeflow.placement import Layout, format_placement, nodes_of, parse_placement
@@ -59,8 +60,8 @@ def found(
     return standbys(spec, GRAPH, fleet, prepared, known, before, shunned, free_bytes or {})
 
 
-def lines(standby: Sequence[Standby]) -> list[str]:
-    return [format_placement(GRAPH, each.layout) for each in standby]
+def lines(likely: Sequence[Standby]) -> list[str]:
+    return [format_placement(GRAPH, each.layout) for each in likely]
 
 
 GOOD = cluster(cam_edge_mbps=50.0, cloud_mbps=50.0)
@@ -234,3 +235,16 @@ def test_what_is_nearly_as_good_serves() -> None:
     fleet = with_twin(GOOD, ratio=1.05)
     likely = found(fleet, on("cloud"), on("twin"))
     assert format_placement(GRAPH, on("edge")) not in lines(likely)
+
+
+def test_of_a_deep_network_only_the_likeliest_changes_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    every = found(GOOD, on("cloud"))
+    monkeypatch.setattr(standby, "SCENE_LAYERS_MAX", len(GRAPH.layers))
+    (first,) = found(GOOD, on("cloud"))
+    assert len(every) > 1
+    likeliest = max(changes(GOOD, {"cloud"}), key=lambda each: each.weight)
+    assert first.what == likeliest.what
+    monkeypatch.setattr(standby, "SCENE_LAYERS_MAX", len(GRAPH.layers) - 1)
+    assert found(GOOD, on("cloud")) == ()

@@ -1,18 +1,23 @@
-"""Equal segments are built once, and what nobody wants any more is not built at all."""
+"""Equal segments are built once, what nobody wants any more is not built; and what is prepared is
+shown."""
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import signal
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
+from edgeflow.cli.status import tell_deployment
 from edgeflow.events import BuildSegment, SegmentBuilt, SegmentFailed, SegmentKey
 from edgeflow.io.compute.child import Child
 from edgeflow.io.compute.wire import Drop, Made, Start
 from edgeflow.messages import Rect
+from edgeflow.snapshot import DeploymentView
 from tests.io.compute_bench import KEY, SIDE, Bench
 
 NEXT, LAST = SegmentKey("1" * 64, 0, 0), SegmentKey("2" * 64, 3, 1)
@@ -79,3 +84,18 @@ def built(worker: Child, last: SegmentKey) -> list[SegmentKey]:
             if isinstance(message, Made):
                 found.append(message.built.key)
     return found
+
+
+def test_the_status_shows_what_is_prepared_and_when_it_would_be_better() -> None:
+    standby = "if the links of cam-1 get 12 times as slow: a..c @cam-1"
+    view = DeploymentView(
+        *("job", "net", "cam-1", "mincut", "running", "", "a..c @edge-1", "3.1@edge-1"),
+        predicted_ms=20.0,
+        lower_bound_ms=20.0,
+        nodes={},
+        standbys=(standby,),
+    )
+    console = Console(file=io.StringIO(), width=100, soft_wrap=True)
+    tell_deployment(console, view)
+    assert isinstance(console.file, io.StringIO)
+    assert f"  {standby}\n" in console.file.getvalue()
