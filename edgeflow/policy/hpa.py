@@ -77,6 +77,7 @@ class Hpa:
         if math.isinf(stands.price_s):
             return None
         if format_placement(question.graph, stands.placement) == question.plan.variants[0]:
+            self.worth.rest()
             return None
         proposal = self._proposal(question)
         why = self.worth.judge(question, proposal)

@@ -42,6 +42,7 @@ class Live:
             return None
         proposal = self.first(question)
         if format_placement(question.graph, proposal.placement) == plan.variants[0]:
+            self.worth.rest()
             return None
         proposal = or_prepared(question, proposal)
         why = self.worth.judge(question, proposal)

@@ -51,6 +51,11 @@ CALMER, BACK = 1.5, 3.0
 lately. Higher is calmer."""
 FRAMES_TELL = 3
 """Where so many frames under both plans say that leaving was a mistake, the way back is open."""
+LEAD_S = 9.0
+"""Nor does the margin grow against what was better on end: gain beyond the margin · seconds. With a
+tenth that is 90 s. Lower takes long waves of noise for the truth."""
+PAUSE_S = 3.0
+"""Between two looks no more than this counts as on end."""
 CHANGES_A_MINUTE = 8
 """Whatever is promised: each change takes a few messages of everybody."""
 
@@ -71,6 +76,9 @@ class Worth:
     """What was followed lately, of one deployment."""
 
     changes: deque[Change] = field(default_factory=lambda: deque(maxlen=64))
+    lead_s: float = 0.0
+    """By how much, and for how long, some other plan has been better on end."""
+    seen_s: float = -math.inf
 
     def judge(self, question: Question, proposal: Proposal) -> str:
         """Why to switch, in words; empty where it is not worth it. What is, is remembered."""
@@ -78,22 +86,33 @@ class Worth:
         gain, words = gain_of(question.standing, proposal)
         if math.isinf(gain):
             return words
+        doubt = doubt_of(question, proposal) if gain > MARGIN else 0.0
+        self._lead(question, gain - max(MARGIN, doubt))
         if gain <= MARGIN or self._lately(question, 60.0) >= CHANGES_A_MINUTE:
             return ""
         since_s = max(0.0, question.now_s - question.since_s)
         lasts_s = min(max(since_s, LASTS_S_MIN), LASTS_S_MAX)
-        doubt = doubt_of(question, proposal)
         needed = lost_s(question, proposal.placement) / lasts_s
         needed += self._margin(question, proposal, gain, doubt)
         if gain <= needed or (gain - min(doubt, gain / 2)) * since_s < PATIENCE_S:
             return ""
         plan = question.plan
         self.changes.append(Change(question.now_s, plan.variants[0], str(plan.id), gain))
+        self.rest()
         return words
+
+    def rest(self) -> None:
+        """Nothing is better than what runs."""
+        self.lead_s = 0.0
+
+    def _lead(self, question: Question, more: float) -> None:
+        pause_s = min(question.now_s - self.seen_s, PAUSE_S)
+        self.lead_s = self.lead_s + more * pause_s if more > 0 else 0.0
+        self.seen_s = question.now_s
 
     def _margin(self, question: Question, proposal: Proposal, gain: float, doubt: float) -> float:
         margin = max(MARGIN, doubt)
-        if gain >= LARGE + doubt:
+        if gain >= LARGE + doubt or self.lead_s >= LEAD_S:
             return margin
         lately = [each for each in self.changes if question.now_s - each.at_s <= MEMORY_S]
         small = [each for each in lately if each.gain < LARGE]

@@ -86,6 +86,42 @@ def test_two_plans_of_equal_price_change_places_once() -> None:
     assert len(asked.choices) == 1
 
 
+def test_what_was_better_for_long_is_taken_though_it_was_left_lately() -> None:
+    asked = Asked(Live(), cluster(50, 50))
+    asked.first()
+    mbps = 50.0
+    while best_s(asked) > 0.92 * price_s(asked):
+        mbps /= 1.01
+        asked.cluster = cluster(mbps, mbps)
+    assert asked.review(30.0) is not None
+    asked.cluster = cluster(1.25 * mbps, 1.25 * mbps)
+    assert 0.05 < 1 - best_s(asked) / price_s(asked) < 0.15
+    for _ in range(15):
+        assert asked.review(2.0) is None
+    for _ in range(200):
+        asked.review(2.0)
+    assert len(asked.choices) == 2
+
+
+def test_where_frames_say_that_leaving_was_a_mistake_the_way_back_is_open() -> None:
+    ways = []
+    for here_s in (0.2, 0.3):
+        asked = Asked(Live(), cluster(50, 50))
+        asked.first()
+        for _ in range(5):
+            asked.frame(0.2)
+        mbps = 50.0
+        while best_s(asked) > 0.92 * price_s(asked):
+            mbps /= 1.01
+            asked.cluster = cluster(mbps, mbps)
+        assert asked.review(30.0) is not None
+        for _ in range(5):
+            asked.frame(here_s)
+        asked.cluster = cluster(1.25 * mbps, 1.25 * mbps)
+        ways.append(asked.review(10.0) is not None)
+    assert ways == [False, True]
+
+
 Estimates = dict[object, LinkEstimate]
 
 

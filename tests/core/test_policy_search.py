@@ -25,6 +25,11 @@ def valley(best: int, slope_s: float = 0.01) -> Latency:
     return lambda place: 0.05 + slope_s * abs(place - best)
 
 
+def scaled(latency_s: Latency, times: float) -> Latency:
+    """The same, so many times as long."""
+    return lambda place: times * latency_s(place)
+
+
 def shaped(asked: Asked, mbps: float, device: float = 1.0) -> Latency:
     """As cuts of a network behave: a slow device, a tensor over a thin link, a quick server."""
     cuts = Cuts.of(asked.question())
@@ -161,7 +166,7 @@ def test_a_search_in_vain_makes_the_next_one_wait_for_longer() -> None:
     for _ in range(4):
         level *= 1.6  # everything is slower, and the same cut stays the best one
         assert place(asked) == 0
-        play(asked, lambda at, level=level: level * valley(0)(at), 60)
+        play(asked, scaled(valley(0), level), 60)
         assert isinstance(asked.policy, Search)
         assert asked.policy.rest_frames == 2 * rest
         rest = asked.policy.rest_frames
