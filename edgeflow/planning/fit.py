@@ -2,9 +2,8 @@
 
     best plan ── fits ──────────────▶ that one
         └─ some place is overfull ──▶ dearer there, and again ─▶ the first that fits
-                                      without that node ───────▶ the best of those that fit
-                                      the most frames a second ─┘
-                      none fits: UnfitError says where, what is needed and left, who has the rest
+                                      the most frames a second ─▶ that one, if it fits
+                                      none fits: UnfitError says where, what is needed, who has it
 
 A place is a node, or a directed link. It is overfull where rate times busy seconds a frame is more
 than what `edgeflow.sharing` says is left. Who never said a rate is held to the one it has, on what
@@ -18,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from edgeflow.cost import Cluster, CostModel, LinkCost, Terms
 from edgeflow.errors import EdgeflowError
@@ -110,10 +110,9 @@ class Fitting:
         if not full:
             return first
         tried: list[tuple[Layout, Terms]] = [(first.placement, first.terms)]
-        for others in (self._dearer(full), self._elsewhere(full)):
-            fitting = [each for each in others if self._keep(tried, each)]
-            if fitting:
-                return self._proposed(first, full[0], min(fitting, key=self._worth))
+        for layout in chain(self._dearer(full), self._widest()):
+            if self._keep(tried, layout):
+                return self._proposed(first, full[0], layout)
         if self.cluster.sharing.is_said:
             raise UnfitError(self._why(tried))
         return first
@@ -140,14 +139,9 @@ class Fitting:
             if not full:
                 return
 
-    def _elsewhere(self, full: list[Overfull]) -> Iterator[Layout]:
-        """Plans without an overfull node, and the one that carries most beside the others."""
+    def _widest(self) -> Iterator[Layout]:
+        """The plan that carries most beside the others."""
         sharing = self.cluster.sharing
-        for each in full:
-            if each.place[0] == each.place[1]:
-                layout = self._asked(self.cluster, self.goal, self.allowed - {each.place[0]})
-                if layout is not None:
-                    yield layout
         alone = [(name, name) for name in self.cluster.nodes]
         room = {
             place: sharing.left(place) / UTILISATION_MAX for place in [*alone, *self.cluster.links]

@@ -56,6 +56,8 @@ class Shared:
         self.busy: dict[str, dict[str, float]] = {}
         self.free_bytes: dict[str, int] = {}
         """As nodes say; 0: they do not."""
+        self.slower = 1.0
+        """All nodes take so many times as long as their rates say."""
         self.now_s, self.seq = 100.0, 0
         self.lines: dict[str, list[str]] = {}
         """Every committed placement, one after the other."""
@@ -137,7 +139,8 @@ class Shared:
             others = self.speeds.keys() - {name}
             links = {other: LinkReport(True, 0.001, 1e8, 0, 9) for other in others}
             busy = {each: share for each, share in self.busy[name].items() if share > 0.005}
-            load = Load(name, 1, self.seq, 0, 0, None, False, 0, 0, links, None, {}, {})
+            slower = {MODEL: self.slower}
+            load = Load(name, 1, self.seq, 0, 0, None, False, 0, 0, links, None, {}, slower)
             free = self.free_bytes.get(name, 0)
             self.members.on_load(replace(load, busy=busy, memory_free_bytes=free), self.now_s)
 
@@ -219,6 +222,10 @@ def test_a_rate_that_was_said_is_kept_free_before_a_frame_came() -> None:
     fleet.run(20)
     assert fleet.nodes("day") != fleet.nodes("night")
     assert [len(lines) for lines in fleet.lines.values()] == [1, 1], "planned apart at once"
+    fleet.run(60)
+    fleet.deploy("third", 0.0, rate_fps=12.0)
+    fleet.run(10)
+    assert fleet.status("third").phase == "impossible"
 
 
 def test_what_does_not_fit_is_refused_with_the_reason_and_evicts_nobody() -> None:
@@ -343,6 +350,8 @@ def test_the_order_outlives_a_leader() -> None:
     fleet.run(20)
     fleet.deploy("ant", 12.0, rate_fps=12.0)
     fleet.run(20)
+    fleet.deploy("zebra", 12.0, rate_fps=12.0, deadline_s=20.0)
+    fleet.run(5)  # it has a newer plan than the other one
     fleet.lead = Lead("edge-9", fleet.members)
     fleet.run(20)
     capacity = fleet.lead.replan.capacity
@@ -407,7 +416,10 @@ def test_memory_that_others_took_is_not_planned_with() -> None:
     fleet.deploy("night", 1.0)
     fleet.run(20)
     assert fleet.nodes("night") == {"edge-2"}
-    assert fleet.nodes("day") == {"edge-1"}, "what it has built it has not to build again"
+    fleet.deploy("night", 1.0, placement="stem @edge-1 | left..head @edge-2")
+    fleet.run(20)
+    assert "edge-1" in fleet.nodes("night"), "by hand"
+    assert fleet.lines["day"] == ["stem..head @edge-1"], "it has built that already"
 
 
 def test_memory_that_others_are_about_to_take_is_not_free() -> None:
@@ -438,3 +450,16 @@ def test_a_fallback_may_be_too_slow_for_the_rate_that_was_said() -> None:
     plan = fleet.plan("day")
     assert plan is not None
     assert plan.variants[:2] == ("stem..head @edge-1", "stem..head @edge-2")
+
+
+def test_who_runs_runs_on_where_nothing_fits_any_more() -> None:
+    fleet = Shared()
+    fleet.deploy("day", 12.0, rate_fps=12.0)
+    fleet.run(20)
+    fleet.slower = 3.0
+    fleet.run(60)
+    assert fleet.status("day").phase == "running"
+    assert len(fleet.lines["day"]) == 1
+    fleet.deploy("night", 12.0, rate_fps=12.0)
+    fleet.run(10)
+    assert fleet.status("night").phase == "impossible"

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost
-from edgeflow.messages import DEVICE, EDGE, Rates, Spec
+from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates, Spec, Tier
 from edgeflow.placement import format_placement, nodes_of
 from edgeflow.planning import PlanningError, Proposal
 from edgeflow.planning.brute import all_placements
@@ -19,17 +19,25 @@ from edgeflow.sharing import ALONE, CROWDED_MAX, UTILISATION_MAX, Place, Sharing
 from edgeflow.sim.toy import MODEL, TOY
 from edgeflow.survey import ask
 
-SPEEDS = {"cam-1": (DEVICE, 8e9), "edge-1": (EDGE, 1e10), "edge-2": (EDGE, 1e10)}
+SPEEDS: dict[str, tuple[Tier, float]] = {
+    "cam-1": (DEVICE, 8e9),
+    "edge-1": (EDGE, 1e10),
+    "edge-2": (EDGE, 1e10),
+}
 SPEC = Spec("job", 1, MODEL, "toy", "cam-1", "cam-1", tiles=False)
 TOY_S = 0.052
 """Of the whole toy on one of the edges."""
 
 
-def cluster(sharing: Sharing = ALONE, bytes_per_s: float = 1e8) -> Cluster:
+def cluster(
+    sharing: Sharing = ALONE,
+    bytes_per_s: float = 1e8,
+    speeds: Mapping[str, tuple[Tier, float]] = SPEEDS,
+) -> Cluster:
     """As `survey` makes it: priced with what the others take."""
     nodes = {
         name: NodeCost(name, tier, Rates(speed, speed, speed, 1e-6))
-        for name, (tier, speed) in SPEEDS.items()
+        for name, (tier, speed) in speeds.items()
     }
     links = {(a, b): LinkCost(0.001, bytes_per_s) for a, b in product(nodes, nodes) if a != b}
     factors = {place: sharing.slowdown(place) for place in [*((n, n) for n in nodes), *links]}
@@ -109,6 +117,16 @@ def test_the_quickest_plan_gives_way_to_the_best_that_fits() -> None:
     assert "where 0.90 s may be filled" in spread.reason
 
 
+def test_the_plan_that_fits_is_a_quick_one_and_not_the_most_even_one() -> None:
+    """Of 16 frames/s a crowded cloud can take no whole ones, and an edge can; dividing them would
+    load both less, and take longer."""
+    speeds = {"cam-1": (DEVICE, 1e9), "edge-1": (EDGE, 1e10), "cloud-1": (CLOUD, 4e10)}
+    crowd = said(16.0, use("night", cloud_1=0.72))
+    there = cluster(crowd, speeds=speeds)
+    assert line(ask(SPEC, TOY, cluster(speeds=speeds), ())) == "stem..head @cloud-1"
+    assert line(ask(SPEC, TOY, there, ())) == "stem..head @edge-1"
+
+
 @pytest.mark.parametrize("fps", [12.0, 20.0, 24.0, 30.0])
 @pytest.mark.parametrize("taken", [0.0, 0.4, 0.8])
 def test_what_is_refused_no_placement_can_do_and_what_is_found_fits(
@@ -151,14 +169,15 @@ def test_a_link_that_is_too_slow_for_the_rate_is_named() -> None:
 
 def test_who_said_no_rate_is_never_refused_but_led_to_where_its_rate_fits() -> None:
     there = (use("night", edge_1=0.5),)
-    crowd = Sharing(40.0, False, (use("night", edge_1=0.89), use("day", edge_2=0.89)))
+    full = use("night", edge_1=0.89, cam_1=0.89)
+    crowd = Sharing(40.0, False, (full, use("day", edge_2=0.89)))
     assert line(asked(crowd)), "no plan fits, and it gets one"
     slow = Sharing(12.0, False, there)
     assert nodes_of(asked(slow).placement) == {"edge-2"}
 
 
 def test_alone_who_said_no_rate_may_fill_a_node() -> None:
-    assert asked(Sharing(60.0)) == asked(ALONE)
+    assert asked(Sharing(22.0)) == asked(ALONE)
 
 
 def test_a_plan_by_hand_is_checked_as_well() -> None:
