@@ -31,7 +31,8 @@ PROBE_IDLE_S = 60.0
 """A link is probed once in so long while this node has nothing to do: 90 MB a day at most."""
 PROBE_LIVE_S = 2.0
 """While frames pass through this node, a link that nothing told the rate of for so long: the plan
-may lead past it because it was slow, and nobody would see that it is quick again."""
+may lead past it because it was slow, and nobody would see that it is quick again. Links to lower
+tiers carry results alone, which tell of themselves."""
 LIVE_S = 20.0
 """Without a frame for so long there is nothing to do."""
 PROBE_TAKES_S = 0.04
@@ -128,7 +129,7 @@ class Neighbours:
         for peer in here.values():
             effects += self._open(mine, peer)
         for name, link in self.links.items():
-            effects += self._probe(name, link, is_live, now_s)
+            effects += self._probe(name, link, is_live and _leads_up(mine, here.get(name)), now_s)
         return effects
 
     def on_up(self, name: str, session: int, now_s: float) -> list[Effect]:
@@ -228,6 +229,11 @@ class Neighbours:
             return []
         link.asked_s = now_s
         return [SendProbe(name, ProbeData(link.probes[0]))]
+
+
+def _leads_up(mine: Caps, peer: Peer | None) -> bool:
+    """Whether a plan may send tensors from here to that peer."""
+    return peer is not None and peer.caps is not None and peer.caps.tier.rank >= mine.tier.rank
 
 
 def dials(mine: Caps, other: Caps) -> bool:

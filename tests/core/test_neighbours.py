@@ -174,6 +174,12 @@ def test_while_frames_pass_a_link_that_they_avoid_is_probed_small_and_often() ->
     )
 
 
+def test_a_link_that_only_carries_results_is_left_alone() -> None:
+    links = measured(4e6 / 8)
+    alive = [peer(caps("cloud-1", DEVICE))]
+    assert links.tick(MINE, alive, True, 39.3 + PROBE_LIVE_S) == []
+
+
 def test_a_link_that_got_quick_is_known_to_be_after_one_look() -> None:
     """It was slow, so no frame goes over it: one probe that is far off asks for the next."""
     slow, quick = 4e6 / 8, 50e6 / 8
