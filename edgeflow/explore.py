@@ -4,45 +4,66 @@
     spare frame · doubtful way · budget ─▶ goes along that way; what it takes longer is spent
 
 A *place* is a node or a directed link. It is doubtful where no frame of this deployment used it for
-REST_S; TRIALS frames settle it, each time for twice as long. A way is tried while one of its places
-is doubtful, as long as it may be better than the running one: where believed to take no more than
-WORTH times as long. What a trial teaches goes the usual ways: timings, ratios, receipts.
+REST_S. One trial that takes what was believed settles it; TRIALS where none ever used it, or where
+it was quicker than believed; each time for twice as long.
+A way is tried while one of its places is doubtful, as long as it may be better than the running
+one: where believed to take no more than WORTH times as long, or where it would be quicker if the
+load went that its nodes had. What a trial teaches goes the usual ways: timings, ratios, receipts.
 
-Invariant: what trials took longer is at most the share of what frames took, and one trial; of GAP
-frames one is a trial at most.
+Invariant: what trials took longer is at most the share of what frames took, CREDIT and one trial. A
+trial that was slower than usual is followed by GAP frames of the running plan.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from edgeflow.heldplan import Place, Way
 from edgeflow.messages import Spec
 
-REST_S, REST_S_MAX = 30.0, 120.0
-"""A place that no frame used for so long may have changed: load comes and goes in half a minute.
-Shorter finds a node that got idle sooner, and tries more in vain."""
+REST_S, REST_S_MAX = 10.0, 120.0
+"""A place that no frame used for so long may have changed. Shorter finds a node that got idle
+sooner, and tries more in vain."""
 TRIALS = 3
 """Samples that make an estimate believe a step (`edgeflow.estimate`)."""
+NEWS = 0.8
+"""A trial that takes less than this share of what was believed is news, and others follow it."""
 WORTH = 2.0
 """What is believed to take longer is not tried: guesses are seldom so far off."""
 GAP = 4
-"""Frames of the running plan between two trials: a stream is not slow twice in a row."""
-SAVED = 4.0
-"""Of the usual latency, what the budget holds at most: a busy hour pays for no burst of trials."""
+"""Frames of the running plan after a slow trial: a stream is not slow twice in a row."""
+SAVED, CREDIT = 4.0, 2.0
+"""Of the usual latency, what the budget holds at most, and what may be spent before it is earned: a
+busy hour pays for no burst of trials, and the first ones need not wait for a hundred frames."""
 PATIENCE = 4.0
 """A trial may take so many times what it is believed to take, before another way is taken."""
 PATIENCE_S_MIN = 1.0
-PRICED_S = 5.0
+PRICED_S = 10.0
 """Beliefs are asked for this often: 1 ms of a desktop's core."""
 SMOOTH = 0.2
 """Weight of the newest frame in what is usual."""
 PLACES_MAX = 512
 NO_TRIALS = frozenset({"static", "partnner", "profile-first"})
 """Policies that ask for nothing, or measure by themselves."""
+
+
+class Belief(NamedTuple):
+    """What a way takes, over what the running one takes."""
+
+    now: float
+    idle: float
+    """If its nodes had no other load."""
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether it may be better."""
+        return self.now <= WORTH or self.idle < 1.0
+
+
+UNKNOWN = Belief(math.inf, math.inf)
 
 
 class Trial(NamedTuple):
@@ -62,6 +83,8 @@ class Doubt:
     rest_s: float = REST_S
     trials: int = 0
     """Since it is doubtful."""
+    needed: int = 1
+    """That settle it."""
 
 
 @dataclass(slots=True)
@@ -78,8 +101,8 @@ class Explorer:
     priced_s: float = -math.inf
     tried: Way | None = None
     """The way of the trial that is under way."""
-    believed: dict[str, float] = field(default_factory=dict)
-    """By placement line, seconds over those of the running plan."""
+    believed: dict[str, Belief] = field(default_factory=dict)
+    """By placement line."""
 
     def on_answered(self, way: Way, flight_s: float, now_s: float) -> None:
         """A frame along the way of all: it took so long."""
@@ -94,9 +117,17 @@ class Explorer:
     def on_tried(self, took_s: float, now_s: float) -> None:
         """The trial has its outcome, whatever that is."""
         self.budget_s -= max(0.0, took_s - self.usual_s)
-        way, self.tried, self.since = self.tried, None, 0
-        for place in way.places if way is not None else ():
-            self._settle(place, now_s)
+        self.since = GAP if took_s <= self.usual_s else 0
+        way, self.tried = self.tried, None
+        if way is None:
+            return
+        belief = self.believed.get(way.line, UNKNOWN)
+        is_news = took_s < NEWS * belief.now * self.usual_s
+        for place in way.places:
+            self._settle(place, is_news, now_s)
+        if is_news:
+            times = took_s / self.usual_s
+            self.believed[way.line] = Belief(times, min(times, belief.idle))
 
     def is_doubtful(self, way: Way, now_s: float) -> bool:
         """Whether a frame along it would tell anything new."""
@@ -106,43 +137,49 @@ class Explorer:
 
     def may_ask(self) -> bool:
         """Whether a trial is to be thought of at all."""
-        return self.usual_s > 0 and self.since >= GAP and self.budget_s >= 0
+        has_credit = self.budget_s >= -CREDIT * self.usual_s
+        return self.usual_s > 0 and self.since >= GAP and has_credit
 
     def choose(self, ways: Iterable[Way], now_s: float) -> Trial | None:
-        """Of these the doubtful one that is believed to be the best; None where none is worth it,
-        or the budget is too small."""
-        best = min(
-            (way for way in ways if self.is_doubtful(way, now_s)),
-            key=lambda way: self.believed.get(way.line, math.inf),
-            default=None,
-        )
-        if best is None:
+        """Of these the doubtful one that is believed to be the best and may be better than the
+        running one; None where there is none, or the budget is too small."""
+        worth = [
+            (self.believed.get(way.line, UNKNOWN), way)
+            for way in ways
+            if self.is_doubtful(way, now_s) and self.believed.get(way.line, UNKNOWN).is_worth_it
+        ]
+        if not worth:
             return None
-        times = self.believed.get(best.line, math.inf)
-        if times > WORTH or (times - 1) * self.usual_s > self.budget_s:
+        (times, _), best = min(worth, key=lambda each: each[0])
+        if (times - 1) * self.usual_s > self.budget_s + CREDIT * self.usual_s:
             return None
         self.tried = best
         limit_s = max(PATIENCE_S_MIN, PATIENCE * max(1.0, times) * self.usual_s)
         return Trial(best, limit_s)
 
-    def believe(self, seconds: dict[str, float], running: str, now_s: float) -> None:
-        """What each placement line should take now."""
-        now = seconds.get(running, math.inf)
-        self.priced_s = now_s
+    def believe(
+        self, now: Mapping[str, float], idle: Mapping[str, float], running: str, now_s: float
+    ) -> None:
+        """Seconds that each placement line should take: as things are known, and without load."""
+        usual, self.priced_s = now.get(running, math.inf), now_s
         self.believed = (
-            {line: each / now for line, each in seconds.items()} if 0 < now < math.inf else {}
+            {line: Belief(now[line] / usual, idle[line] / usual) for line in now}
+            if 0 < usual < math.inf
+            else {}
         )
 
-    def _settle(self, place: Place, now_s: float) -> None:
+    def _settle(self, place: Place, is_news: bool, now_s: float) -> None:
         """One more frame used it."""
         doubt = self.doubts.setdefault(place, Doubt())
         while len(self.doubts) > PLACES_MAX:
             del self.doubts[next(iter(self.doubts))]
         if now_s < doubt.until_s:
             return
+        if (is_news and doubt.trials == 0) or doubt.until_s == -math.inf:
+            doubt.needed = TRIALS
         doubt.trials += 1
-        if doubt.trials >= TRIALS:
-            doubt.trials, doubt.until_s = 0, now_s + doubt.rest_s
+        if doubt.trials >= doubt.needed:
+            doubt.trials, doubt.needed, doubt.until_s = 0, 1, now_s + doubt.rest_s
             doubt.rest_s = min(2 * doubt.rest_s, REST_S_MAX)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -166,7 +167,7 @@ class Upkeep:
         if not others or not explorer.may_ask():
             return None
         if now_s - explorer.priced_s >= PRICED_S or way.line not in explorer.believed:
-            explorer.believe(priced(parts, held, graph, now_s), way.line, now_s)
+            explorer.believe(*priced(parts, held, graph, now_s), way.line, now_s)
         return explorer.choose(others, now_s)
 
     def _tell_held(self, now_s: float) -> list[Effect]:
@@ -203,15 +204,22 @@ def _rest_s(told: Held, message: Held) -> float:
     return PROGRESS_S if before == after else 0.0
 
 
-def priced(parts: Parts, held: HeldPlan, graph: Graph, now_s: float) -> dict[str, float]:
-    """By placement line of a plan's ways, the seconds of a frame as this node knows the fleet."""
+def priced(
+    parts: Parts, held: HeldPlan, graph: Graph, now_s: float
+) -> tuple[dict[str, float], dict[str, float]]:
+    """By placement line of a plan's ways, the seconds of a frame as this node knows the fleet, and
+    if its nodes were as quick as when they were timed."""
     cluster = survey(parts.membership, held.plan.source, held.plan.model, now_s)
-    costs = CostModel(graph, cluster)
-    return {
-        way.line: costs.evaluate(parse_placement(graph, way.line)).total_s
-        for way in held.ways
-        if way.nodes <= cluster.nodes.keys()
+    nodes = {
+        name: replace(node, ratio=min(1.0, node.ratio)) for name, node in cluster.nodes.items()
     }
+    here = [way.line for way in held.ways if way.nodes <= cluster.nodes.keys()]
+    layouts = [parse_placement(graph, line) for line in here]
+    now, idle = CostModel(graph, cluster), CostModel(graph, replace(cluster, nodes=nodes))
+    return (
+        {line: now.evaluate(each).total_s for line, each in zip(here, layouts, strict=True)},
+        {line: idle.evaluate(each).total_s for line, each in zip(here, layouts, strict=True)},
+    )
 
 
 def _places(segment: Segment, graph: Graph) -> list[int]:

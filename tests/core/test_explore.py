@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from msgspec.structs import replace
 
 from edgeflow.codec import plan_hash
 from edgeflow.explore import (
+    CREDIT,
     GAP,
     PATIENCE,
     REST_S,
@@ -49,7 +52,7 @@ def explorer(frames: int = 1000, share: float = 0.02, **believed: float) -> Expl
     for at in range(frames):
         found.on_answered(RUNNING, USUAL_S, at * USUAL_S)
     seconds = {LINES[0]: USUAL_S, LINES[1]: USUAL_S * 1.2, LINES[2]: USUAL_S * 1.5}
-    found.believe(seconds, LINES[0], frames * USUAL_S)
+    found.believe(seconds, seconds, LINES[0], frames * USUAL_S)
     return found
 
 
@@ -76,38 +79,73 @@ def test_the_best_of_the_doubtful_ways_is_tried() -> None:
     assert trial.limit_s >= PATIENCE * USUAL_S
 
 
-def test_a_few_trials_settle_a_way_and_each_time_for_longer() -> None:
+def settle(found: Explorer, way: Way, now_s: float, times: float = 1.2) -> int:
+    """Trials that take what was believed, until nothing is doubtful; how many."""
+    count = 0
+    while found.is_doubtful(way, now_s):
+        assert found.choose([way], now_s) is not None
+        found.on_tried(times * USUAL_S, now_s)
+        found.budget_s, count = 1.0, count + 1
+    return count
+
+
+def test_a_way_that_was_never_used_gets_some_trials_and_later_one_at_a_time() -> None:
     found, now_s, rests_s = explorer(), NOW_S, []
+    assert settle(found, OTHER, now_s) == TRIALS
     for _ in range(3):
-        for _ in range(TRIALS):
-            assert found.choose([OTHER], now_s) is not None
-            found.on_tried(USUAL_S, now_s)
         begin_s = now_s
-        while found.choose([OTHER], now_s) is None:
+        while not found.is_doubtful(OTHER, now_s):
             now_s += 1.0
         rests_s.append(now_s - begin_s)
+        assert settle(found, OTHER, now_s) == 1
     assert rests_s == [REST_S, 2 * REST_S, 4 * REST_S]
 
 
 def test_a_way_that_is_believed_to_be_much_slower_is_not_tried() -> None:
+    found = believing(1.01 * WORTH)
+    assert found.choose([OTHER], NOW_S) is None
+    assert believing(0.99 * WORTH).choose([OTHER], NOW_S) is not None
+    found.believe({}, {}, LINES[0], NOW_S)
+    assert found.choose([OTHER], NOW_S) is None
+
+
+def believing(now: float, idle: float = math.inf) -> Explorer:
+    """The other way takes so many times what the running one takes."""
     found = explorer()
-    found.believe({LINES[0]: 1.0, LINES[1]: 1.01 * WORTH}, LINES[0], NOW_S)
-    assert found.choose([OTHER], NOW_S) is None
-    found.believe({LINES[0]: 1.0, LINES[1]: 0.99 * WORTH}, LINES[0], NOW_S)
-    assert found.choose([OTHER], NOW_S) is not None
-    found.believe({}, LINES[0], NOW_S)
-    assert found.choose([OTHER], NOW_S) is None
+    found.believe({LINES[0]: 1.0, LINES[1]: now}, {LINES[0]: 1.0, LINES[1]: idle}, LINES[0], NOW_S)
+    return found
 
 
-def test_nothing_is_tried_before_frames_have_earned_it() -> None:
-    poor = explorer(frames=int(0.2 / 0.02) - 1)
-    assert poor.choose([OTHER], 1.0) is None, "a fifth of a frame is not earned yet"
-    assert explorer(frames=int(0.2 / 0.02) + 1).choose([OTHER], 2.0) is not None
+def test_a_way_over_a_busy_node_is_tried_if_it_were_better_without_that_load() -> None:
+    assert believing(3.0, idle=1.1).choose([OTHER], NOW_S) is None
+    assert believing(3.0, idle=0.9).choose([OTHER], NOW_S) is not None
+
+
+def test_news_are_followed_at_once_until_an_estimate_believes_them() -> None:
+    found = believing(1.5)
+    settle(found, OTHER, NOW_S, times=1.5)
+    now_s = NOW_S + REST_S
+    for _ in range(TRIALS):
+        found.since = GAP
+        assert found.choose([OTHER], now_s) is not None
+        found.on_tried(0.5 * USUAL_S, now_s)
+        assert found.may_ask(), "who was quicker makes nobody wait"
+    assert not found.is_doubtful(OTHER, now_s)
+
+
+def test_nothing_is_tried_beyond_the_credit_before_frames_have_earned_it() -> None:
     assert not Explorer(0.02).may_ask(), "nobody knows yet what is usual"
+    found = explorer()
+    found.budget_s = -(CREDIT - 0.19) * USUAL_S
+    assert found.choose([OTHER], NOW_S) is None, "a fifth of a frame is not earned yet"
+    found.on_answered(RUNNING, USUAL_S, NOW_S)
+    assert found.choose([OTHER], NOW_S) is not None
+    found.budget_s = -1.01 * CREDIT * USUAL_S
+    assert not found.may_ask()
 
 
 @pytest.mark.parametrize("times", [1.3, 1.9, 40.0])
-def test_what_trials_add_stays_within_the_share_and_one_trial(times: float) -> None:
+def test_what_trials_add_stays_within_the_share_the_credit_and_one_trial(times: float) -> None:
     """Whatever was believed: a trial here takes `times` the usual."""
     found, now_s, spent_s, extra_s = explorer(frames=10), 1.0, 1.0, 0.0
     for _ in range(20_000):
@@ -119,14 +157,14 @@ def test_what_trials_add_stays_within_the_share_and_one_trial(times: float) -> N
             found.on_tried(took_s, now_s)
         else:
             found.on_answered(RUNNING, took_s, now_s)
-    assert 0 < extra_s <= 0.02 * spent_s + (times - 1) * USUAL_S
+    assert 0 < extra_s <= 0.02 * spent_s + (CREDIT + times - 1) * USUAL_S
 
 
-def test_trials_do_not_follow_each_other() -> None:
+def test_a_slow_trial_is_followed_by_frames_of_the_running_plan() -> None:
     found = explorer()
     assert found.may_ask()
     found.choose([OTHER], NOW_S)
-    found.on_tried(USUAL_S, NOW_S)
+    found.on_tried(1.5 * USUAL_S, NOW_S)
     for _ in range(GAP):
         assert not found.may_ask()
         found.on_answered(RUNNING, USUAL_S, NOW_S)
