@@ -64,6 +64,7 @@ class Asked:
     refuses: Callable[[str], bool] = lambda line: False
     """Whether a placement line cannot be prepared."""
     shunned: tuple[str, ...] = ()
+    waiting: int = 0
     tried: list[str] = field(default_factory=list)
     """Placement lines in the order in which they ran."""
     choices: list[Choice] = field(default_factory=list)
@@ -81,6 +82,7 @@ class Asked:
             plan=self.plan,
             since_s=self.since_s,
             measured=self.lately,
+            waiting=self.waiting,
             keepers=frozenset(self.cluster.nodes),
         )
         if self.plan is None:
@@ -92,6 +94,7 @@ class Asked:
             standing=now,
             since_s=self.since_s,
             measured=self.lately,
+            waiting=self.waiting,
             keepers=asked.keepers,
         )
 

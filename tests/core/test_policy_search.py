@@ -14,7 +14,7 @@ from edgeflow.planning import PlanningError
 from edgeflow.policy.cuts import Cuts
 from edgeflow.policy.partnner import Partnner
 from edgeflow.policy.profile_first import FRAMES, ProfileFirst
-from edgeflow.policy.search import DRIFT_FRAMES, REST_FRAMES, Search
+from edgeflow.policy.search import DRIFT_FRAMES, PASS_FRAMES, REST_FRAMES, Search
 from tests.core.asking import SPEC, Asked, cluster
 
 Latency = Callable[[int], float]
@@ -189,6 +189,43 @@ def test_a_cut_is_abandoned_once_its_first_frame_is_much_worse() -> None:
     assert not search.enough([0.12])
     assert search.enough([0.12, 0.12])
     assert not search.enough([])
+
+
+def test_frames_that_wait_since_a_slow_trial_are_let_pass_before_the_next_is_measured() -> None:
+    asked = Asked(ProfileFirst())
+    asked.first()
+    asked.waiting = 3
+    play(asked, valley(0), FRAMES)
+    for _ in range(2):  # the second cut, while the first one's frames are in the way
+        asked.frame(9.9)
+        assert asked.review() is None
+    asked.waiting = 0
+    asked.frame(9.9)
+    assert asked.review() is None
+    play(asked, valley(0), FRAMES)
+    assert isinstance(asked.policy, Search)
+    assert asked.policy.took_s[1] == pytest.approx(valley(0)(1))
+
+
+def test_where_frames_always_wait_a_few_are_let_pass_and_the_search_goes_on() -> None:
+    asked = Asked(ProfileFirst(), waiting=3)
+    asked.first()
+    play(asked, valley(4), (FRAMES + PASS_FRAMES) * lines(asked) + 3)
+    assert isinstance(asked.policy, Search)
+    assert not asked.policy.is_open
+    assert place(asked) == 4
+
+
+def test_a_trial_that_answers_nothing_while_frames_wait_is_left() -> None:
+    asked = Asked(Partnner())
+    asked.first()
+    play(asked, valley(0), 2)
+    stuck = place(asked)
+    assert asked.review(10.0) is None, "nobody sends anything"
+    asked.waiting = 2
+    assert asked.review(10.0) is not None
+    assert isinstance(asked.policy, Search)
+    assert asked.policy.took_s[stuck] > 10.0
 
 
 def test_without_frames_a_search_waits() -> None:
