@@ -40,8 +40,9 @@ stands an oracle: the best plan of each moment at the true prices.
 
 Events: link A B 4mbps · load NODE 0.8 · noise A B 0.2 · kill NODE · join NODE; * is every node.
 """
-SETTLED_S = 10.0
-"""Mean latencies are those of frames from here on: before, the first plan is made."""
+SETTLED_S = 5.0
+"""Mean latencies are those of frames from so long after the first plan: what waited for that is
+answered by then."""
 STILL = "calm"
 """Nothing happens but what options say."""
 
@@ -136,7 +137,8 @@ def _toy(path: Path) -> Toy:
 
 def as_data(report: Report) -> dict[str, Any]:
     """One run, for programs; null stands for never."""
-    answered = [each for each in report.frames if each.code == "ok" and each.at_s >= SETTLED_S]
+    from_s = SETTLED_S + (report.changes[0].at_s if report.changes else 0.0)
+    answered = [each for each in report.frames if each.code == "ok" and each.at_s >= from_s]
     mean_s = sum(each.latency_s for each in answered) / len(answered) if answered else None
     return {
         "policy": report.weather.policy,
@@ -145,7 +147,7 @@ def as_data(report: Report) -> dict[str, Any]:
         "lost": report.lost,
         "failed": report.failed,
         "mean_ms": None if mean_s is None else round(mean_s * 1e3, 2),
-        "regret": _finite(report.regret(SETTLED_S)),
+        "regret": _finite(report.regret(from_s)),
         "moments": [_moment(report, at_s, until_s) for at_s, until_s in report.moments],
         "changes": [
             {
