@@ -47,7 +47,7 @@ GUESS = 2.0
 """What is only guessed may be so many times better: more tries what is hardly ever worth it."""
 SERVED = 1.1
 """A scene needs nothing where something prepared is at most so much slower than its best plan."""
-SCENES_MAX, SCENE_LAYERS_MAX = 24, 2000
+SCENES_MAX, SCENE_LAYERS_MAX = 12, 1000
 """Looked at, and their layers in all: a plan each, 2 ms of a desktop's core for 30 layers. Of deep
 networks only the likeliest: the leader hears nothing meanwhile."""
 MOVED = 2.0
@@ -188,7 +188,7 @@ def changes(cluster: Cluster, used: Collection[str]) -> Iterator[Change]:
             yield Change(f"{name} gets idle", _paced(cluster, name, 1.0), 1.0)
         if name not in used and _is_guessed(cluster, name):
             better = f"{name} is {GUESS:g} times as good as guessed"
-            yield Change(better, _brighter(cluster, name), 0.6)
+            yield Change(better, _brighter(cluster, name), 0.9)
 
 
 def _scenes(
