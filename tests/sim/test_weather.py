@@ -81,7 +81,6 @@ def test_a_link_that_is_quick_again_is_used_again_within_8_frames() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="that a load went away is seen by trials alone, 10 s later and more")
 @pytest.mark.parametrize("change", ["cloud", "edge"])
 def test_a_node_whose_load_goes_away_is_used_again_within_8_frames(change: str) -> None:
     found = frames(change, BACK_S)
