@@ -55,7 +55,8 @@ class Account:
     """Of one deployment."""
 
     view: View
-    graph: Graph
+    graph: Graph | None
+    """None: it is still on its way here."""
     line: str = ""
     """Of its newest plan; empty: it has none."""
     moved_s: float = float("-inf")
@@ -90,7 +91,7 @@ class Capacity:
     def see(self, view: View, graph: Graph | None, now_s: float) -> None:
         """A deployment as it is now, wanted or not."""
         spec = view.spec
-        if spec is None or spec.removed or graph is None:
+        if spec is None or spec.removed:
             for notes in (self.accounts, self.displaced, self.refusals):
                 notes.pop(view.name, None)
             return
@@ -104,7 +105,8 @@ class Capacity:
         line = plan.variants[0] if plan is not None else ""
         if memory.is_on_its_way(account.view) or (account.line and line != account.line):
             account.moved_s = now_s
-        if line != account.line or now_s - account.priced_s >= PRICED_S:
+        is_known = bool(account.frame_s) or account.graph is None
+        if line != account.line or not is_known or now_s - account.priced_s >= PRICED_S:
             account.line, account.priced_s = line, now_s
             account.frame_s = self._frame_s(account, plan, now_s)
         if now_s - account.moved_s > BOOKED_S:
@@ -128,8 +130,9 @@ class Capacity:
 
     @property
     def seen(self) -> dict[str, tuple[View, Graph]]:
-        """Every deployment that is wanted, and its model."""
-        return {name: (each.view, each.graph) for name, each in self.accounts.items()}
+        """Every deployment that is wanted, and its model, where that is here."""
+        accounts = self.accounts.items()
+        return {name: (each.view, each.graph) for name, each in accounts if each.graph}
 
     def sharing(self, spec: Spec, now_s: float) -> Sharing:
         """What one deployment needs, and what the others take."""
@@ -204,7 +207,7 @@ class Capacity:
         else:
             busy = {place: share for place, share in booked.items() if place[0] != place[1]}
             busy |= {(node, node): share for node, share in measured.items()}
-        kept = said if spec.rate_fps else busy
+        kept = said or busy if spec.rate_fps else busy  # nobody knows what a frame takes
         kept = {place: share for place, share in kept.items() if share > TINY}
         return Use(name, busy, kept, spec.rate_fps > 0)
 
@@ -223,7 +226,7 @@ class Capacity:
 
     def _frame_s(self, account: Account, plan: Plan | None, now_s: float) -> Mapping[Place, float]:
         """What a frame takes of each place; what was known where the plan cannot be priced."""
-        if plan is None:
+        if plan is None or account.graph is None:
             return {}
         cluster = survey(self.membership, plan.source, plan.model, now_s)
         try:

@@ -247,9 +247,8 @@ class Duties:
             return []
         views = list(parts.deployments.views.values())
         effects = self.foreigners.notices(view.name for view in views if view.is_wanted)
-        for view in views:
-            effects += parts.lead.tick(view, parts.graph_of(view), claim, now_s)
-        return effects
+        known = [(view, parts.graph_of(view)) for view in views]
+        return effects + parts.lead.tick_all(known, claim, now_s)
 
     def _drained(self, now_s: float) -> list[Effect]:
         parts = self.parts

@@ -16,6 +16,7 @@ is committed only after every node in it said READY for that hash.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 
@@ -59,6 +60,14 @@ class Lead:
     def watches(self) -> dict[str, Watch]:
         """The notes, by deployment."""
         return self.replan.watches
+
+    def tick_all(
+        self, views: Sequence[tuple[View, Graph | None]], claim: Claim, now_s: float
+    ) -> list[Effect]:
+        """Move every deployment on; each knows of all others before the first one is planned."""
+        for view, graph in views:
+            self.replan.capacity.see(view, graph, now_s)
+        return [effect for each in views for effect in self.tick(*each, claim, now_s)]
 
     def tick(self, view: View, graph: Graph | None, claim: Claim, now_s: float) -> list[Effect]:
         """Move one deployment on."""

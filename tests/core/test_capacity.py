@@ -12,6 +12,7 @@ from edgeflow.capacity import BOOKED_S, REASK_S
 from edgeflow.cost import CostModel
 from edgeflow.deployments import View
 from edgeflow.events import Publish
+from edgeflow.graph import Graph
 from edgeflow.lead import Lead
 from edgeflow.membership import Membership
 from edgeflow.messages import (
@@ -38,6 +39,7 @@ from edgeflow.sim.toy import MODEL, TOY
 from edgeflow.survey import survey
 
 MINE = Claim(3, 1, "edge-9", 1)
+SPEC = Spec("another", 1, MODEL, "toy", "cam-1", "cam-1")
 STEP_S = 0.5
 TOY_S = 0.052
 """Of the whole toy on an edge."""
@@ -56,6 +58,8 @@ class Shared:
         self.busy: dict[str, dict[str, float]] = {}
         self.free_bytes: dict[str, int] = {}
         """As nodes say; 0: they do not."""
+        self.graph: Graph | None = TOY
+        """As far as the leader knows it."""
         self.slower = 1.0
         """All nodes take so many times as long as their rates say."""
         self.now_s, self.seq = 100.0, 0
@@ -106,10 +110,11 @@ class Shared:
         self.now_s += STEP_S
         self._work()
         self._hear()
+        known = [(view, self.graph) for view in self.views.values()]
+        for effect in self.lead.tick_all(known, MINE, self.now_s):
+            if isinstance(effect, Publish) and isinstance(effect.message, Notice):
+                self.told.append(effect.message.sentence)
         for view in self.views.values():
-            for effect in self.lead.tick(view, TOY, MINE, self.now_s):
-                if isinstance(effect, Publish) and isinstance(effect.message, Notice):
-                    self.told.append(effect.message.sentence)
             self._obey(view)
 
     def _work(self) -> None:
@@ -362,6 +367,36 @@ def test_the_order_outlives_a_leader() -> None:
     fleet.run(20)
     assert fleet.status("zebra").phase == "running"
     assert fleet.status("ant").phase == "impossible"
+
+
+def test_a_new_leader_knows_of_all_before_it_plans_one() -> None:
+    fleet = Shared()
+    for name in ("night", "day"):
+        fleet.deploy(name, 12.0, rate_fps=12.0)
+        fleet.run(20)
+    fleet.views = {name: fleet.views[name] for name in ("day", "night")}
+    fleet.die(*fleet.nodes("day"))
+    fleet.run(2)  # the dead one is still believed alive
+    fleet.lead = Lead("edge-9", fleet.members)
+    fleet.run(20)
+    assert [len(lines) for lines in fleet.lines.values()] == [1, 1]
+    assert fleet.status("day").phase == "impossible"
+    assert "is left beside night" in fleet.status("day").sentence
+
+
+def test_what_others_take_counts_before_their_model_is_here() -> None:
+    """As heartbeats tell it."""
+    fleet = Shared()
+    fleet.deploy("night", 10.0)
+    fleet.run(30)
+    (mine,) = fleet.nodes("night")
+    fleet.lead, fleet.graph = Lead("edge-9", fleet.members), None
+    fleet.step()
+    (use,) = fleet.lead.replan.capacity.sharing(SPEC, fleet.now_s).others
+    assert use.busy[mine, mine] > 0.4
+    fleet.graph = TOY
+    fleet.step()
+    assert fleet.lead.replan.capacity.accounts["night"].frame_s[mine, mine] > 0
 
 
 def test_both_lost_their_node_and_only_one_fits_the_older_one_gets_it() -> None:
