@@ -9,7 +9,7 @@ straight line would see every machine throttle that was switched on.
 
 A throttled machine is slow already, which its measured times say: nothing is forecast then, nor
 shortly after, as it comes and goes. Once hot it stays so until it is cool again, or plans would
-come back to heat it anew.
+come back to heat it anew; or until it has stayed quick for so long that the forecast was wrong.
 
 Invariant: at least 1, at most 1 / SHARE_MIN; 1 where nothing is known.
 """
@@ -33,9 +33,14 @@ KEPT_FIRST, KEPT_MAX = 0.5, 0.85
 """Share of a step that the next one is: of a load that just began, as a die warms up quickly and
 its board slowly; and at most, a time constant of two minutes. More cries wolf, less comes late."""
 COOL_C = 8.0
-"""So much headroom, now and forecast, ends what was hot. Less heats it again the sooner."""
+"""So much headroom ends what was hot. Less heats it again the sooner."""
 HELD_S = 30.0
 """After the last throttled sample a machine counts as throttled: at its limit it comes and goes."""
+WRONG_S = 120.0
+"""A hot machine that was not throttled for so long bears its load: some live at their limit."""
+NEAR_C, SLOWED = 3.0, 0.85
+"""So near its limit a busy machine with no more than this of its clock is throttled, where no
+firmware says so."""
 SHARE_USUAL, SHARE_MIN = 0.6, 0.1
 """What is left of the clock while throttled: where none was seen (a Pi 4 goes from 1.8 to 1.0 GHz
 or so), and at least."""
@@ -55,12 +60,14 @@ class Heat:
     throttled_s: float = -math.inf
     """When it last was."""
     is_hot: bool = False
+    hot_s: float = -math.inf
+    """Since when."""
     now_s: float = 0.0
 
     def add(self, sample: Sampled, now_s: float) -> None:
         """Once a second or so; samples without a headroom leave only what they say of the clock."""
         self.now_s = now_s
-        if sample.throttled:
+        if _is_throttled(sample):
             self.throttled_s = now_s
             if sample.clock_share is not None and sample.cpu_percent >= BUSY_PERCENT:
                 self.throttled_share = min(1.0, max(SHARE_MIN, sample.clock_share))
@@ -73,14 +80,16 @@ class Heat:
         if soon_c is None:
             return
         if soon_c <= 0:
+            self.hot_s = self.hot_s if self.is_hot else now_s
             self.is_hot = True
-        elif min(soon_c, sample.headroom_c) >= COOL_C:
+        elif sample.headroom_c >= COOL_C:
             self.is_hot = False
 
     @property
     def slower_soon(self) -> float:
         """Seconds of compute in a minute over those of now."""
-        if not self.is_hot or self.now_s - self.throttled_s < HELD_S:
+        since_s = self.now_s - max(self.hot_s, self.throttled_s)
+        if not self.is_hot or self.now_s - self.throttled_s < HELD_S or since_s > WRONG_S:
             return 1.0
         return 1 / self.throttled_share
 
@@ -98,7 +107,17 @@ class Heat:
         first_c, second_c, last_c = map(fmean, thirds)
         step_c = last_c - second_c
         before_c = second_c - first_c
-        kept = min(step_c / before_c, KEPT_MAX) if before_c < 0 and step_c < 0 else KEPT_FIRST
+        kept = KEPT_FIRST
+        if before_c <= step_c < 0:
+            kept = min(step_c / before_c, KEPT_MAX)
         steps = (AHEAD_S + third_s / 2) / third_s
         # kept + kept² + …, so many terms.
         return last_c + step_c * kept * (1.0 - math.pow(kept, steps)) / (1.0 - kept)
+
+
+def _is_throttled(sample: Sampled) -> bool:
+    """Whether heat slows the machine down now."""
+    if sample.headroom_c is None or sample.clock_share is None:
+        return sample.throttled
+    is_slowed = sample.cpu_percent >= BUSY_PERCENT and sample.clock_share <= SLOWED
+    return sample.throttled or (is_slowed and sample.headroom_c <= NEAR_C)

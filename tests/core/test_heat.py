@@ -8,7 +8,15 @@ import random
 import pytest
 
 from edgeflow.events import Sampled
-from edgeflow.heat import COOL_C, HELD_S, SAMPLES_MAX, SHARE_MIN, SHARE_USUAL, WINDOW_S, Heat
+from edgeflow.heat import (
+    COOL_C,
+    HELD_S,
+    SAMPLES_MAX,
+    SHARE_MIN,
+    SHARE_USUAL,
+    WINDOW_S,
+    Heat,
+)
 
 LIMIT_C = 80.0
 
@@ -55,6 +63,25 @@ def test_a_machine_that_stays_below_its_limit_is_let_be(seed: int) -> None:
     assert warm_up(Heat(), 72.0, 72.0, 900, seed=seed) == []
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_die_that_warms_up_at_once_and_no_further_is_let_be(seed: int) -> None:
+    heat = Heat()
+    assert warm_up(heat, 45.0, 45.0, 60, seed=seed) == []
+    assert warm_up(heat, 45.0, 60.0, 120, constant_s=8.0, seed=seed) == []
+
+
+def test_a_machine_that_cools_is_hot_until_it_is_cool_and_not_only_on_its_way() -> None:
+    heat = Heat()
+    for at in range(60):
+        heat.add(sample(60.0 + at / 3), float(at))
+    hot = []
+    for at in range(60):
+        heat.add(sample(79.0 - 0.4 * at), 60.0 + at)
+        hot.append(heat.is_hot)
+    cool_at = math.ceil((79.0 - LIMIT_C + COOL_C) / 0.4)
+    assert hot == [at < cool_at for at in range(60)]
+
+
 def test_hot_lasts_until_it_is_cool() -> None:
     heat = Heat()
     assert warm_up(heat, 40.0, 95.0, 80)
@@ -63,6 +90,28 @@ def test_hot_lasts_until_it_is_cool() -> None:
     assert hot == list(range(1, len(hot) + 1))
     assert len(hot) > cooled_s - 10
     assert heat.slower_soon == 1.0
+
+
+def test_a_machine_that_lives_next_to_its_limit_is_believed_after_a_while() -> None:
+    heat = Heat()
+    assert warm_up(heat, 40.0, 80.5, 300)
+    for at in range(301, 700):
+        heat.add(sample(80.0 + at % 2), float(at))
+        if at > 440:
+            assert heat.slower_soon == 1.0
+    assert heat.is_hot
+
+
+def test_a_clock_that_is_slow_near_the_limit_means_throttled() -> None:
+    for near_c, clock, busy, is_slow in (
+        (78.0, 0.5, 90.0, True),
+        (70.0, 0.5, 90.0, False),
+        (78.0, 0.95, 90.0, False),
+        (78.0, 0.5, 3.0, False),
+    ):
+        heat = Heat()
+        heat.add(sample(near_c, clock=clock, busy=busy), 1.0)
+        assert (heat.throttled_share == clock) is is_slow
 
 
 def test_how_slow_throttled_is_was_seen_last_time() -> None:
