@@ -43,6 +43,8 @@ COUNTED_FRAMES = 12
 RATE_FPS_MAX, BUSY_SHARE = 2.0, 0.8
 """These come at a rate, as a policy's do, with a pause after each: a quota that was not used for a
 moment makes the next frame quicker."""
+BY_HAND_S = 60.0
+"""Deadline of a frame under a plan by hand."""
 PLANS_MAX = 16
 """Plans measured under one condition, beside the undivided ones; the most promising first."""
 SETTLE_S = 3.0
@@ -133,7 +135,7 @@ def _undivided(visit: Visit) -> list[str]:
 def _by_hand(visit: Visit, line: str) -> dict[str, Any]:
     """Milliseconds of a plan's frames, beside what was predicted then."""
     try:
-        visit.wish("mincut", line)
+        visit.wish("mincut", BY_HAND_S, line)
     except DeployError as error:
         return {"times_ms": [], "predicted_ms": None, "refused": str(error)}
     warm_ms = visit.some(WARM_FRAMES)
@@ -152,7 +154,7 @@ def converge(visit: Visit, job: Job) -> None:
     """All phases, one after the other, while frames come in."""
     drive, begun = network(job.network), list[dict[str, Any]]()
     moment_s = time.monotonic()
-    visit.wish(job.policy)
+    visit.wish(job.policy, drive.deadline_s)
     before = NOMINAL
     with visit.driven(drive.rate_fps):
         for phase in PHASES:
@@ -175,10 +177,11 @@ def follow(visit: Visit, job: Job) -> None:
     """Frames while the radio follows a trace; it begins once the first plan has settled."""
     first = tracefile.read(Path(job.trace_file)).at(0)
     visit.change(f"link {RADIO} up_mbps={first:g} down_mbps={first:g}")
-    visit.wish(job.policy)
+    drive = network(job.network)
+    visit.wish(job.policy, drive.deadline_s)
     ended = Event()
     traced = changes.FollowTrace(link=RADIO, file=job.trace_file, repeat=True)
-    with visit.driven(network(job.network).rate_fps):
+    with visit.driven(drive.rate_fps):
         visit.until_steady(job.frames, job.frames_max)
         from_s = time.monotonic()
         playing = Thread(target=conduct.play, args=([traced], lambda _: None, ended))

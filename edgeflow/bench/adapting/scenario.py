@@ -88,6 +88,8 @@ class Network:
     name: str
     rate_fps: float
     """What its slowest best plan takes still fits in."""
+    deadline_s: float = 10.0
+    """Of a frame. Longer, and what piles up while a bad plan is tried holds up all that follow."""
     phase_frames: int = 40
     """At least: 20 s of them, and 20 frames more."""
     work: float = 1.0
@@ -96,7 +98,7 @@ class Network:
 
 NETWORKS = {
     "resnet18": Network("resnet18", rate_fps=2.0, phase_frames=60),
-    "vgg16": Network("vgg16", rate_fps=0.5, work=4.0),
+    "vgg16": Network("vgg16", rate_fps=0.5, deadline_s=30.0, work=4.0),
 }
 
 

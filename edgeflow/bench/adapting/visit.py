@@ -40,7 +40,6 @@ NAME = "adapt"
 """Of the deployment."""
 SOURCE = "cam-1"
 WINDOW = 4
-DEADLINE_S = 60.0
 DEPLOY_S = 120.0
 READY_S = 90.0
 """A node that is started is ready within this."""
@@ -67,7 +66,7 @@ class Visit:
     line: str = ""
     _driving: tuple[Driver, Thread] | None = None
 
-    def wish(self, policy: str, placement: str = "") -> None:
+    def wish(self, policy: str, deadline_s: float, placement: str = "") -> None:
         """Deploy, and wait until frames are taken."""
         self.flow.deploy(
             self.model,
@@ -76,7 +75,7 @@ class Visit:
             policy=policy,
             placement=placement,
             window_frames=WINDOW,
-            deadline_s=DEADLINE_S,
+            deadline_s=deadline_s,
             tiles=False,
             fallbacks=not placement,
             wait_s=DEPLOY_S,
