@@ -10,7 +10,6 @@ Invariant: a plan that works is given up only for what its policy finds better, 
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 
@@ -173,9 +172,10 @@ class Replan:
                 return None
             question = changed(question, plan=plan, standing=now, is_news=is_news)
         if not why:
-            with suppress(UnfitError):
+            try:
                 return policy.review(question)
-            return None
+            except UnfitError:
+                return None  # who runs runs on
         return Choice(self._fitting(question, policy), why, kind)
 
     def _fitting(self, question: Question, policy: Policy) -> Proposal:
