@@ -145,7 +145,7 @@ class ChunkStored(Struct, frozen=True, tag=True):
 
 
 class Transferred(Struct, frozen=True, tag=True):
-    """A receipt came back: one tensor message crossed a link, in so long had it been alone there."""
+    """A receipt came back: one tensor message crossed a link; in so long, had it been alone."""
 
     peer: Name
     size_bytes: int
