@@ -6,7 +6,8 @@
 The margin is what estimates may be off by, or MARGIN, and grows with each small gain that was
 followed lately, most of all back to a plan that was left: two plans of nearly equal price change
 places once, and then the noise has to be larger than it was. Large gains are no noise, and follow
-each other as they come.
+each other as they come. Only where plans over the same nodes broke down again and again, the next
+one has to promise what that cost.
 
 Invariant: a plan that works is given up only for what is measurably better; at most
 CHANGES_A_MINUTE times a minute.
@@ -22,7 +23,7 @@ from typing import NamedTuple
 
 from edgeflow.cost import CostModel
 from edgeflow.errors import EdgeflowError
-from edgeflow.placement import format_placement, parse_placement
+from edgeflow.placement import format_placement, nodes_named, nodes_of, parse_placement
 from edgeflow.planning import Proposal
 from edgeflow.planning.standing import gain_of
 from edgeflow.policy.question import Question
@@ -56,6 +57,10 @@ LEAD_S = 9.0
 tenth that is 90 s. Lower takes long waves of noise for the truth."""
 PAUSE_S = 3.0
 """Between two looks no more than this counts as on end."""
+REACT_S, BURNT_MAX, BURNT_S_MIN = 4.0, 0.8, 30.0
+"""A plan that breaks down hurts for so long before it is left. What that cost lately on the same
+nodes, as a share of the time plans ran there (of so many seconds at least), is what the next one
+has to promise more, at most so much. Higher stays away from what comes and goes."""
 CHANGES_A_MINUTE = 8
 """Whatever is promised: each change takes a few messages of everybody."""
 
@@ -69,6 +74,8 @@ class Change(NamedTuple):
     plan: str
     """Its plan id in words."""
     gain: float
+    ran_s: float
+    """How long the one before had run."""
 
 
 @dataclass(slots=True)
@@ -93,13 +100,31 @@ class Worth:
         since_s = max(0.0, question.now_s - question.since_s)
         lasts_s = min(max(since_s, LASTS_S_MIN), LASTS_S_MAX)
         needed = lost_s(question, proposal.placement) / lasts_s
-        needed += self._margin(question, proposal, gain, doubt)
+        needed += self._margin(question, proposal, gain, doubt) + self._burnt(question, proposal)
         if gain <= needed or (gain - min(doubt, gain / 2)) * since_s < PATIENCE_S:
             return ""
         plan = question.plan
-        self.changes.append(Change(question.now_s, plan.variants[0], str(plan.id), gain))
+        change = Change(
+            question.now_s, plan.variants[0], str(plan.id), gain, min(since_s, MEMORY_S)
+        )
+        self.changes.append(change)
         self.rest()
         return words
+
+    def _burnt(self, question: Question, proposal: Proposal) -> float:
+        """Which share plans over these nodes lost lately by breaking down; once is chance."""
+        nodes = nodes_of(proposal.placement)
+        left = [
+            each
+            for each in self.changes
+            if question.now_s - each.at_s <= MEMORY_S and nodes_named(each.left) == nodes
+        ]
+        burns_s = [REACT_S * each.gain / (1 - each.gain) for each in left if each.gain >= LARGE]
+        if len(burns_s) < 2:
+            return 0.0
+        ran_s = max(BURNT_S_MIN, sum(each.ran_s for each in left))
+        chance = (len(burns_s) - 1) / len(burns_s)
+        return min(BURNT_MAX, chance * sum(burns_s) / ran_s)
 
     def rest(self) -> None:
         """Nothing is better than what runs."""

@@ -86,6 +86,20 @@ def test_two_plans_of_equal_price_change_places_once() -> None:
     assert len(asked.choices) == 1
 
 
+def test_what_broke_down_again_and_again_has_to_promise_more() -> None:
+    """The link to the cloud comes and goes: first it is followed at once, then it is left alone."""
+    asked = Asked(Live(), cluster(50, 50))
+    asked.first()
+    back = []
+    for _ in range(4):
+        asked.cluster = cluster(50, 2)
+        assert asked.review(20.0) is not None or "cloud" not in asked.line
+        asked.cluster = cluster(50, 50)
+        back.append(asked.review(20.0) is not None)
+    assert back[0]
+    assert not back[-1]
+
+
 def test_what_was_better_for_long_is_taken_though_it_was_left_lately() -> None:
     asked = Asked(Live(), cluster(50, 50))
     asked.first()
