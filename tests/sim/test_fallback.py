@@ -30,8 +30,8 @@ def active(scene: Scene) -> HeldPlan:
 
 def test_a_lost_worker_is_answered_for_without_leader_and_broker() -> None:
     scene = covered()
-    plan = active(scene).plan
     scene.stream(1.0)
+    plan = active(scene).plan
     scene.world.broker.crash({})
     scene.world.crash(scene.worker.name)
     scene.run(FAILOVER_S)
