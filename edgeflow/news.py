@@ -22,8 +22,9 @@ from edgeflow.survey import LINK_PRIOR, SAMPLES_MIN
 SHIFT = 0.1
 """Share by which a node's seconds must differ, or a link's by that share of a whole frame's. Lower
 looks at noise; higher leaves more to the slow round."""
-LOOKS, LOOK_S = 6.0, 6.0
-"""So many looks at once, then one in so many seconds: at 30 ms each 0.5 % of a core."""
+LOOKS, LOOK_S = 6.0, 12.0
+"""So many looks at once, then one in so many seconds: at 100 ms each, where tiles are planned, 1 %
+of a core."""
 
 _Key = tuple[str, str]
 
