@@ -26,7 +26,7 @@ from edgeflow.graph import Graph
 from edgeflow.holding import READY
 from edgeflow.membership import Membership
 from edgeflow.messages import Board, Claim, Plan, PlanId, Spec
-from edgeflow.placement import format_placement, nodes_of
+from edgeflow.placement import format_placement, nodes_of, parse_placement
 from edgeflow.planning import Proposal
 from edgeflow.planning.fit import UnfitError
 from edgeflow.planning.standing import standing
@@ -38,6 +38,9 @@ SETTLE_S = 4.0
 """A first plan waits at most so long for links to be measured. Lower plans on guesses."""
 IMPOSSIBLE_S = 1.0
 """Where no plan exists the planner is asked again after this long: it costs the leader's CPU."""
+AGAIN_S = 20.0
+"""A plan by hand is tried again once its node's shun (30 s) has so long to go. Shorter asks a full
+disk less often."""
 UNHELD_S = 6.0
 """A committed plan that a node says not to hold is given up after 3 of its reports."""
 REVIEW_S = 2.0
@@ -168,8 +171,12 @@ class Replan:
             watch.news.note(self.membership, spec.model, _input_bytes(graph), now.seconds, now_s)
             if math.isinf(now.seconds):
                 why, kind = "the running plan lost a link", "broken"
-            elif is_switch(board) or spec.placement:
+            elif is_switch(board):
                 return None
+            elif spec.placement:
+                if not _is_overdue(spec, graph, plan, watch, now_s):
+                    return None
+                why, kind = "the plan by hand could not be prepared before", "wished"
             question = changed(question, plan=plan, standing=now, is_news=is_news)
         if not why:
             try:
@@ -271,6 +278,13 @@ def _waiting(view: View) -> int:
     """Frames at the source that do not have the fleet alone."""
     told = view.metrics
     return told.parked + max(0, told.in_flight - 1) if told is not None else 0
+
+
+def _is_overdue(spec: Spec, graph: Graph, plan: Plan, watch: Watch, now_s: float) -> bool:
+    """Whether a plan by hand that could not be prepared is to be tried again."""
+    wanted = format_placement(graph, parse_placement(graph, spec.placement))
+    is_rested = all(until_s - now_s < AGAIN_S for until_s in watch.shunned.values())
+    return is_rested and plan.variants[0] != wanted
 
 
 def is_switch(board: Board) -> bool:
