@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace as changed
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -150,7 +151,7 @@ class Node:
         return self.hear(Submitted(token, "job", self.bundle, IMAGE, 150528, 5.0))
 
 
-def said(effects: list[Effect], kind: type) -> list[object]:
+def said(effects: list[Effect], kind: type[Any]) -> list[Any]:
     return [e.message for e in effects if isinstance(e, Publish) and isinstance(e.message, kind)]
 
 
