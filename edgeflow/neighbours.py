@@ -1,7 +1,7 @@
 """Links to the other nodes: who dials whom, which are up, and how fast each is.
 
     alive peer ─▶ one of the two dials ─▶ up ─▶ probes of two sizes ─▶ measured ─▶ receipts keep it
-                                                          a doubted receipt ─▶ probes at once ─┘
+                                  a doubted receipt ─▶ probes at once; a step ─▶ of all links ─┘
 
 The node of the lower tier dials the one of the higher, within a tier the lower name dials; a node
 that nobody can reach always dials. Two such nodes have no link, and the planner knows.
@@ -159,8 +159,10 @@ class Neighbours:
         link.loss = min(max(loss, 0.0), 1.0)
         if not link.probes and now_s - link.sampled_s < SAMPLE_S:
             return []
-        is_doubted = link.is_doubted(nbytes, seconds)
+        is_doubted, steps = link.is_doubted(nbytes, seconds), link.estimate.steps
         link.estimate = link.estimate.add(nbytes, seconds)
+        if link.estimate.steps > steps:
+            self._doubt_others(link)
         link.sampled_s = now_s
         if link.estimate.is_telling(nbytes):
             link.rated_s = now_s
@@ -194,6 +196,12 @@ class Neighbours:
             )
             for name, link in self.links.items()
         }
+
+    def _doubt_others(self, stepped: Neighbour) -> None:
+        """A node's links often share one radio: what slowed one down is looked for on all."""
+        for link in self.links.values():
+            if link is not stepped:
+                link.rated_s = -math.inf
 
     def _open(self, mine: Caps, peer: Peer) -> list[Effect]:
         assert peer.caps is not None

@@ -17,14 +17,13 @@ from dataclasses import dataclass, field
 
 from edgeflow.membership import Membership, Peer
 from edgeflow.messages import LayerTimes
-from edgeflow.survey import LINK_PRIOR, SAMPLES_MIN
+from edgeflow.survey import LINK_PRIOR, SAMPLES_SETTLED
 
 SHIFT = 0.1
 """Share by which a node's seconds must differ, or a link's by that share of a whole frame's. Lower
 looks at noise; higher leaves more to the slow round."""
-LOOKS, LOOK_S = 6.0, 12.0
-"""So many looks at once, then one in so many seconds: at 100 ms each, where tiles are planned, 1 %
-of a core."""
+LOOKS, LOOK_S = 6.0, 6.0
+"""So many looks at once, then one in so many seconds: at 30 ms each 0.5 % of a core."""
 
 _Key = tuple[str, str]
 
@@ -89,13 +88,20 @@ class News:
 
 
 def _values(membership: Membership, model: str, nbytes: int) -> Iterator[tuple[_Key, float]]:
-    """By node its ratio, by directed link the seconds of so many bytes."""
+    """By node its ratio, by directed link the seconds of so many bytes. Who joins is no news before
+    links of it are measured: a look would find guesses."""
     for name, peer in membership.peers.items():
         load = peer.load
         if load is None or peer.state != "ready":
             continue
-        yield (name, ""), load.compute_ratio.get(model, 0.0)
-        for other in load.links:
+        settled = [
+            other
+            for other, report in load.links.items()
+            if not report.up or report.samples >= SAMPLES_SETTLED
+        ]
+        if settled:
+            yield (name, ""), load.compute_ratio.get(model, 0.0)
+        for other in settled:
             yield (name, other), _link_s(peer, other, nbytes)
 
 
@@ -104,6 +110,6 @@ def _link_s(peer: Peer, other: str, nbytes: int) -> float:
     report = peer.load.links[other]
     if not report.up:
         return math.inf
-    if report.samples < SAMPLES_MIN or report.bytes_per_s <= 0:
+    if report.bytes_per_s <= 0:
         return LINK_PRIOR.delay_s + nbytes / LINK_PRIOR.bytes_per_s
     return report.delay_s + nbytes / report.bytes_per_s

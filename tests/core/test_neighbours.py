@@ -210,6 +210,26 @@ def test_a_frame_that_took_far_too_long_is_followed_by_probes_at_once() -> None:
     assert links.report()["cloud-1"].bytes_per_s == pytest.approx(slow, rel=0.3)
 
 
+def test_where_one_link_got_slow_the_others_are_looked_at_at_once() -> None:
+    links = measured(50e6 / 8)
+    alive = [peer(caps("cloud-1", CLOUD)), peer(caps("edge-2"))]
+    links.tick(MINE, alive, True, 40.0)
+    found = links.on_up("edge-2", 1, 40.0)
+    while found:
+        (probe,) = found
+        assert isinstance(probe, SendProbe)
+        found = links.on_transferred("edge-2", probe.message.size_bytes, 0.02, 40.1)
+    assert "edge-2" not in asked(links.tick(MINE, alive, True, 40.2))
+    for now_s in (40.3, 40.4, 40.5):
+        links.on_transferred("cloud-1", 150_000, 0.002 + 150_000 / (4e6 / 8), now_s)
+    assert "edge-2" in asked(links.tick(MINE, alive, True, 40.6))
+
+
+def asked(effects: list[Effect]) -> list[str]:
+    """Whom probes are sent to."""
+    return [each.peer for each in effects if isinstance(each, SendProbe)]
+
+
 def test_hiccups_of_a_busy_machine_ask_for_few_probes() -> None:
     quick, asked = 50e6 / 8, 0
     links = measured(quick)

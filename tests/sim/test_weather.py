@@ -85,12 +85,7 @@ def test_a_link_that_is_quick_again_is_used_again_within_8_frames() -> None:
     "change",
     [
         "cloud",
-        pytest.param(
-            "edge",
-            marks=pytest.mark.xfail(
-                strict=False, reason="a trial there takes twice the usual: the budget is for few"
-            ),
-        ),
+        "edge",
     ],
 )
 def test_a_node_whose_load_goes_away_is_used_again_within_8_frames(change: str) -> None:
@@ -99,11 +94,6 @@ def test_a_node_whose_load_goes_away_is_used_again_within_8_frames(change: str) 
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True,
-    reason="it joins before its links are measured, and where tiles may be planned the next look"
-    " is rationed: 12 s later",
-)
 def test_a_faster_node_that_joins_is_used_within_8_frames() -> None:
     found = frames("fleet", STEP_S)
     assert statistics.median(found) <= 8, told(found)
