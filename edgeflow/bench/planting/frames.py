@@ -24,7 +24,7 @@ FRAMES = {
         "frame.spent >= ATTEMPTS_MAX",
         "False",
         ("D7",),
-        10,
+        118,
         groups=("links",),
     ),
     "deadlines are looked at late": Mutant(
@@ -55,14 +55,14 @@ FRAMES = {
         4,
     ),
     "a fallback is taken although its node is lost too": Mutant(
-        "upkeep:Upkeep._usable",
+        "upkeep:Upkeep._open",
         "all(parts.membership.is_here(node, sessions[node], now_s) for node in way.nodes)",
         "True",
         ("V1",),
         1,
     ),
     "the plan is used although a link of it is down": Mutant(
-        "upkeep:Upkeep._usable", "way.peers <= linked", "True", ("V1",), 1
+        "upkeep:Upkeep._open", "way.peers <= linked", "True", ("V1",), 1
     ),
     "a frame runs under another variant than it names": Mutant(
         "holding:Holdings.ready", "held.way(variant)", "held.way(0)", ("R1", "F4"), 2
