@@ -1,7 +1,7 @@
 """Links to the other nodes: who dials whom, which are up, and how fast each is.
 
     alive peer ─▶ one of the two dials ─▶ up ─▶ probes of two sizes ─▶ measured ─▶ receipts keep it
-                                  a doubted receipt ─▶ probes at once; a step ─▶ of all links ─┘
+                                                          a doubted receipt ─▶ probes at once ─┘
 
 The node of the lower tier dials the one of the higher, within a tier the lower name dials; a node
 that nobody can reach always dials. Two such nodes have no link, and the planner knows.
@@ -33,6 +33,9 @@ PROBE_LIVE_S = 2.0
 """While frames pass through this node, a link that nothing told the rate of for so long: the plan
 may lead past it because it was slow, and nobody would see that it is quick again. Links to lower
 tiers carry results alone, which tell of themselves."""
+PROBE_USED_S = 10.0
+"""The same of a quick link that carries small messages: they show if it gets slow, and then a probe
+that is as large as a quick link takes it would be in their way."""
 LIVE_S = 20.0
 """Without a frame for so long there is nothing to do."""
 PROBE_TAKES_S = 0.04
@@ -66,6 +69,8 @@ class Neighbour:
     sampled_s: float = 0.0
     rated_s: float = 0.0
     """When a message last told the rate."""
+    used_s: float = -math.inf
+    """When a message that was no probe last crossed it."""
     doubted: int = 0
     """Messages in a row that were far off."""
     looks: int = 0
@@ -87,6 +92,13 @@ class Neighbour:
         if self.estimate.samples < len(PROBES_BYTES) or seconds <= 0 or expected_s <= 0:
             return False
         return abs(math.log(seconds / expected_s)) > DOUBT
+
+    def rest_s(self, is_live: bool, now_s: float) -> float:
+        """How long after the last message that told the rate a probe is sent."""
+        if not is_live:
+            return PROBE_IDLE_S
+        is_used = now_s - self.used_s < PROBE_LIVE_S
+        return PROBE_USED_S if is_used and self.probe_bytes >= PROBE_BYTES_MAX else PROBE_LIVE_S
 
     def needs_look(self, now_s: float) -> bool:
         """Whether to send a probe at once."""
@@ -159,10 +171,10 @@ class Neighbours:
         link.loss = min(max(loss, 0.0), 1.0)
         if not link.probes and now_s - link.sampled_s < SAMPLE_S:
             return []
-        is_doubted, steps = link.is_doubted(nbytes, seconds), link.estimate.steps
+        is_doubted = link.is_doubted(nbytes, seconds)
         link.estimate = link.estimate.add(nbytes, seconds)
-        if link.estimate.steps > steps:
-            self._doubt_others(link)
+        if not link.probes:
+            link.used_s = now_s
         link.sampled_s = now_s
         if link.estimate.is_telling(nbytes):
             link.rated_s = now_s
@@ -197,12 +209,6 @@ class Neighbours:
             for name, link in self.links.items()
         }
 
-    def _doubt_others(self, stepped: Neighbour) -> None:
-        """A node's links often share one radio: what slowed one down is looked for on all."""
-        for link in self.links.values():
-            if link is not stepped:
-                link.rated_s = -math.inf
-
     def _open(self, mine: Caps, peer: Peer) -> list[Effect]:
         assert peer.caps is not None
         caps, link = peer.caps, self.links.get(peer.name)
@@ -227,7 +233,7 @@ class Neighbours:
         if link.probes:
             is_lost = now_s - link.asked_s > PROBE_LOST_S
             return self._next_probe(name, link, now_s) if is_lost else []
-        if now_s - link.rated_s > (PROBE_LIVE_S if is_live else PROBE_IDLE_S):
+        if now_s - link.rated_s > link.rest_s(is_live, now_s):
             link.probes = [link.probe_bytes]
             return self._next_probe(name, link, now_s)
         return []

@@ -40,6 +40,12 @@ class Lap:
         """Of its plan."""
         return self.view.tiles if self.view else ()
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether every tile of its plan ran."""
+        told = workers(self.tiles, self.view.segments if self.view else ())
+        return all(each["measured_ms"] for each in told.values())
+
     def report(self) -> dict[str, Any]:
         """For --json and the table."""
         whole, frames = totals(self.tiles), len(self.latencies_s)
