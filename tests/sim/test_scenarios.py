@@ -232,15 +232,17 @@ def test_tiles_of_three_nodes_are_one_right_answer_a_frame() -> None:
 
 @pytest.mark.parametrize("wait_s", [0.02, 0.05, 0.08, 0.11])
 def test_a_worker_lost_in_the_middle_of_a_frame_costs_that_attempt_at_most(wait_s: float) -> None:
+    """Three frames a second: here each piece of a frame takes some 40 ms however small it is, and
+    plans of many pieces are among those that may follow."""
     scene = shelf()
     scene.world.crash("cloud-1")
     scene.wish(4, policy="mincut")
-    scene.stream(6.0)
+    scene.stream(6.0, every_s=0.3)
     assert "[" in scene.plan
     victim = next(name for name in ("edge-3", "edge-2") if f"{name}[" in scene.plan)
     scene.world.submit("job-0", "cam-1")
     scene.run(wait_s)
     scene.world.crash(victim)
-    scene.stream(6.0)
+    scene.stream(6.0, every_s=0.3)
     assert victim not in scene.plan
-    scene.check(least=100)
+    scene.check(least=40)

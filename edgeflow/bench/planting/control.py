@@ -61,6 +61,6 @@ CONTROL = {
         "(spec.generation, spec.origin) <= (known.generation, known.origin)",
         "spec == known",
         ("E", "D", "F"),
-        9,
+        75,
     ),
 }
