@@ -73,7 +73,6 @@ class Refusal(NamedTuple):
 
     error: UnfitError
     generation: int
-    fleet: frozenset[Place]
     left: Mapping[Place, float]
     at_s: float
 
@@ -175,9 +174,7 @@ class Capacity:
 
     def refuse(self, spec: Spec, cluster: Cluster, error: UnfitError, now_s: float) -> None:
         """Remember that nothing fits as things are."""
-        self.refusals[spec.name] = Refusal(
-            error, spec.generation, frozenset(cluster.links), _left(cluster), now_s
-        )
+        self.refusals[spec.name] = Refusal(error, spec.generation, _left(cluster), now_s)
 
     def refused(self, spec: Spec, cluster: Cluster, now_s: float) -> UnfitError | None:
         """What was said when things were as they are now."""
@@ -187,7 +184,7 @@ class Capacity:
         left = _left(cluster)
         is_same = (
             now_s - known.at_s < REASK_S
-            and known.fleet == frozenset(cluster.links)
+            and known.left.keys() == left.keys()
             and all(abs(left[at] - known.left[at]) < REASK_SHARE for at in left)
         )
         return known.error if is_same else None

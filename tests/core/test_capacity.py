@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace as changed
 from math import exp
 
 from msgspec.structs import replace
@@ -436,6 +437,21 @@ def test_a_refusal_is_planned_again_only_as_things_change() -> None:
         fleet.step()
         asked.add(fleet.lead.replan.capacity.refusals["third"].at_s)
     assert 3 <= len(asked) <= 4
+
+
+def test_a_node_that_has_no_link_yet_makes_a_refusal_looked_at_again() -> None:
+    """A laptop that asks for the status of a fleet is such a node."""
+    fleet = Shared()
+    for name in ("day", "night", "third"):
+        fleet.deploy(name, 12.0, rate_fps=12.0)
+    fleet.run(30)
+    capacity, spec = fleet.lead.replan.capacity, fleet.views["third"].spec
+    assert spec is not None
+    cluster = capacity.cluster(spec, fleet.now_s)
+    assert capacity.refused(spec, cluster, fleet.now_s) is not None
+    laptop = changed(cluster.nodes["edge-1"], name="laptop", rates=None)
+    joined = changed(cluster, nodes={**cluster.nodes, "laptop": laptop})
+    assert capacity.refused(spec, joined, fleet.now_s) is None
 
 
 WEIGHTS_BYTES = 2 * sum(weight.nbytes for weight in TOY.weights.values())
