@@ -39,8 +39,8 @@ SETTLE_S = 4.0
 IMPOSSIBLE_S = 1.0
 """Where no plan exists the planner is asked again after this long: it costs the leader's CPU."""
 AGAIN_S = 20.0
-"""A plan by hand is tried again once its node's shun (30 s) has so long to go. Shorter asks a full
-disk less often."""
+"""A plan by hand that a node could not prepare is tried again while that node is shunned for less
+than this: 10 s after it failed. Shorter asks a full disk less often."""
 UNHELD_S = 6.0
 """A committed plan that a node says not to hold is given up after 3 of its reports."""
 REVIEW_S = 2.0

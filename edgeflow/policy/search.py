@@ -17,6 +17,7 @@ Invariant: where a plan breaks, the best cut that is known and works stands in.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -44,7 +45,7 @@ IDLE_S = 10.0
 
 
 @dataclass(slots=True)
-class Search:
+class Search(ABC):
     """Of one deployment; which cut is next and how many frames it gets is left to its heirs."""
 
     name = "search"
@@ -72,13 +73,13 @@ class Search:
     nodes: frozenset[str] = frozenset()
     generation: int = 0
 
+    @abstractmethod
     def enough(self, taken_s: Sequence[float]) -> bool:
         """Whether so many frames tell what the cut takes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def following(self) -> int | None:
         """What to try next; None where enough is known."""
-        raise NotImplementedError
 
     def late_s(self) -> float:
         """How long a trial may leave frames waiting without an answer."""

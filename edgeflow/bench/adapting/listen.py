@@ -1,28 +1,24 @@
 """What is said of one deployment's plans, heard by a connection of its own at the broker.
 
-    Board   ──▶ plan id ─▶ its placement lines; when each was first seen committed
-    History ──▶ plan id ─▶ the sentence of the change
-
-The listener is no node: it announces nothing, opens no link, and only looks at its watch.
+Board   ──▶ plan id ─▶ its placement lines; when each was first seen committed
+History ──▶ plan id ─▶ the sentence of the change
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any
 
 import msgspec
 
-from edgeflow.config import NodeConfig
 from edgeflow.events import BrokerDown, BrokerUp, Cleared, Heard
-from edgeflow.io.mqtt import Mqtt
+from edgeflow.lab.ear import Ear
 from edgeflow.messages import Board, ControlMessage, History
 
 
 @dataclass(slots=True)
-class Listener:
+class Listener(Ear):
     """Collects from its start to `close`."""
 
     deployment: str
@@ -33,22 +29,10 @@ class Listener:
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Plan id in words -> the last told `PlanChange` of it."""
     reasons: dict[str, str] = field(default_factory=dict)
-    _lock: Lock = field(default_factory=Lock)
-    _mqtt: Mqtt | None = None
-
-    def start(self, config: NodeConfig) -> None:
-        """Connect, and go on doing so."""
-        self._mqtt = Mqtt(config, 1, self._hear)
-        self._mqtt.start()
-
-    def close(self) -> None:
-        """No more."""
-        if self._mqtt is not None:
-            self._mqtt.close()
 
     def told(self) -> dict[str, Any]:
         """All of it, as plain data."""
-        with self._lock:
+        with self.lock:
             return {
                 "variants": {plan: list(lines) for plan, lines in self.variants.items()},
                 "committed": list(self.committed),
@@ -56,10 +40,10 @@ class Listener:
                 "reasons": dict(self.reasons),
             }
 
-    def _hear(self, event: BrokerUp | BrokerDown | Heard | Cleared) -> None:
+    def hear(self, event: BrokerUp | BrokerDown | Heard | Cleared) -> None:
+        """Boards and histories, retained ones too."""
         if isinstance(event, Heard):
-            with self._lock:
-                self._note(event.message, time.monotonic())
+            self._note(event.message, time.monotonic())
 
     def _note(self, message: ControlMessage, now_s: float) -> None:
         if isinstance(message, Board) and message.deployment == self.deployment:
