@@ -36,7 +36,7 @@ p.refused { color: var(--dim); font-size: 13.5px; margin: .6rem 0 }
 p.basis { display: inline-block; border: 1px solid var(--mark); color: var(--mark);
   border-radius: 4px; padding: .1rem .6rem; margin: 0 0 1rem }
 .scroll { overflow-x: auto }
-table { border-collapse: collapse; width: 100%; font-size: 13.5px }
+table { border-collapse: collapse; width: 100%; font-size: 13.5px; margin-bottom: 1.2rem }
 th { text-align: left; color: var(--dim); font-weight: 500 } th, td { padding: .3rem .9rem .3rem 0;
   border-bottom: 1px solid var(--rule); vertical-align: top; white-space: pre-line }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
