@@ -2,6 +2,7 @@
 
     layer    seconds on a node, of `edgeflow.workload`
     message  seconds = delay of the directed link + bytes / rate of the link
+                       + what whoever gets it takes to handle it (`edgeflow.workload`)
 
 The objective is the *sum*: one frame, nothing overlaps. Messages are those of
 `edgeflow.split`: one from the source for each node that needs graph inputs, one from each
@@ -137,7 +138,12 @@ class CostModel:
         link = self.cluster.links.get((sender, receiver))
         if link is None or link.bytes_per_s <= 0:
             return math.inf, math.inf
-        return link.delay_s, 1 / link.bytes_per_s
+        return link.delay_s + self.handling_s(receiver), 1 / link.bytes_per_s
+
+    def handling_s(self, receiver: str) -> float:
+        """Seconds that a node takes to handle a message; 0 of one that is not known."""
+        node = self.cluster.nodes.get(receiver)
+        return node.handling_s if node is not None else 0.0
 
     def transfer_s(self, nbytes: int, sender: str, receiver: str) -> float:
         """Seconds of one message of so many bytes."""

@@ -125,9 +125,12 @@ class LinkEstimate:
             off = [_off(window[at][1], self.seconds(window[at][0])) for at in like[-RECENT:]]
             limit = max(_limit(self.noise, len(like)), SHARE if telling else ALIKE)
             if found := _after_step(off, limit):
-                return like[-found], every[like[-found] :]
+                start = like[-found]
+                # The small probe before a larger one belongs to it.
+                start -= telling and start > 0 and window[start - 1][0] <= SMALL_BYTES
+                return start, every[start:]
             recent = zip(like[-RECENT:], off, strict=True)
-            suspects |= {at for at, value in recent if abs(value) > limit}
+            suspects |= {at for at, value in recent if _is_suspect(value, limit, telling)}
         return 0, [at for at in every if at not in suspects] or every
 
     def _noisier(self, window: Sequence[tuple[int, float]]) -> float:
@@ -243,6 +246,12 @@ def _after_step(off: Sequence[float], limit: float) -> int:
         if len(leap) == 2 and min(leap) >= max(LEAP, limit) and max(leap) - min(leap) <= ALIKE:
             return 2
     return 0
+
+
+def _is_suspect(off: float, limit: float, telling: bool) -> bool:
+    """Whether one message may be an outlier. Of light ones those are slow: a machine was busy. One
+    that was quicker than the delay shows the delay wrong."""
+    return off > limit or (telling and off < -limit)
 
 
 def _off(given: float, expected: float) -> float:

@@ -27,8 +27,14 @@ what a busy machine adds; 256 kB at 8 Mbit/s take 0.26 s."""
 AGAIN_BYTES, AGAIN_S = (1 << 10, 256 << 10, 1 << 10, 256 << 10, 1 << 10, 256 << 10), 0.5
 """Sent as well where the largest took less than that: a busy node's hiccup looks like a slow link,
 and tiles are planned by who is how well linked. Slower links are spared a megabyte."""
-PROBE_IDLE_S = 60.0
-"""A link is probed once in so long while this node has nothing to do: 90 MB a day at most."""
+PROBE_IDLE_S, PROBE_FIRST_S = 60.0, 1.0
+"""A link is probed once in so long while this node has nothing to do, 90 MB a day at most; a new
+one the sooner, after 1, 2, 4 … s: nodes that have just started are too busy to tell much."""
+SMALL_BYTES, SMALL_S = 1 << 10, 5.0
+"""Of the probe that tells what a message takes beside its bytes, there and back. One goes before
+each larger probe, and so often over every link while frames pass through this node: all frames are
+of one size, and what that takes could be delay or rate. Rarer trusts for longer what was measured
+while both were busy."""
 PROBE_LIVE_S = 2.0
 """While frames pass through this node, a link that nothing told the rate of for so long: the plan
 may lead past it because it was slow, and nobody would see that it is quick again. Links to lower
@@ -69,6 +75,10 @@ class Neighbour:
     sampled_s: float = 0.0
     rated_s: float = 0.0
     """When a message last told the rate."""
+    tripped_s: float = 0.0
+    """When a small probe was last sent."""
+    rounds: int = 0
+    """Probes sent since it is up, beside the first ones."""
     used_s: float = -math.inf
     """When a message that was no probe last crossed it."""
     doubted: int = 0
@@ -96,7 +106,7 @@ class Neighbour:
     def rest_s(self, is_live: bool, now_s: float) -> float:
         """How long after the last message that told the rate a probe is sent."""
         if not is_live:
-            return PROBE_IDLE_S
+            return min(PROBE_IDLE_S, PROBE_FIRST_S * 2.0 ** min(self.rounds, 30))
         is_used = now_s - self.used_s < PROBE_LIVE_S
         return PROBE_USED_S if is_used and self.probe_bytes >= PROBE_BYTES_MAX else PROBE_LIVE_S
 
@@ -141,7 +151,8 @@ class Neighbours:
         for peer in here.values():
             effects += self._open(mine, peer)
         for name, link in self.links.items():
-            effects += self._probe(name, link, is_live and _leads_up(mine, here.get(name)), now_s)
+            is_way = is_live and _leads_up(mine, here.get(name))
+            effects += self._probe(name, link, is_live, is_way, now_s)
         return effects
 
     def on_up(self, name: str, session: int, now_s: float) -> list[Effect]:
@@ -149,8 +160,8 @@ class Neighbours:
         link = self.links.get(name)
         if link is None or link.session != session:
             return []
-        link.is_up, link.probes, link.doubted = True, list(PROBES_BYTES), 0
-        link.sampled_s = link.rated_s = now_s
+        link.is_up, link.probes, link.doubted, link.rounds = True, list(PROBES_BYTES), 0, 0
+        link.sampled_s = link.rated_s = link.tripped_s = now_s
         self._linked = None
         return self._next_probe(name, link, now_s)
 
@@ -227,21 +238,28 @@ class Neighbours:
             self._linked = None
         return [OpenLink(peer.name, peer.session, endpoints, caps.public_key, caps.tier.name)]
 
-    def _probe(self, name: str, link: Neighbour, is_live: bool, now_s: float) -> list[Effect]:
+    def _probe(
+        self, name: str, link: Neighbour, is_live: bool, is_way: bool, now_s: float
+    ) -> list[Effect]:
+        """What is due on a link; `is_way`: frames may take it."""
         if not link.is_up:
             return []
         if link.probes:
             is_lost = now_s - link.asked_s > PROBE_LOST_S
             return self._next_probe(name, link, now_s) if is_lost else []
-        if now_s - link.rated_s > link.rest_s(is_live, now_s):
-            link.probes = [link.probe_bytes]
-            return self._next_probe(name, link, now_s)
-        return []
+        if now_s - link.rated_s > link.rest_s(is_way, now_s):
+            link.probes = [SMALL_BYTES, link.probe_bytes]
+            link.rounds += 1
+        elif is_live and now_s - link.tripped_s > SMALL_S:
+            link.probes = [SMALL_BYTES]
+        return self._next_probe(name, link, now_s)
 
     def _next_probe(self, name: str, link: Neighbour, now_s: float) -> list[Effect]:
         if not link.probes:
             return []
         link.asked_s = now_s
+        if link.probes[0] == SMALL_BYTES:
+            link.tripped_s = now_s
         return [SendProbe(name, ProbeData(link.probes[0]))]
 
 

@@ -3,8 +3,8 @@
     handed over ── waits for those before it ──▶ on the link ── delay ──▶ there ── receipt ──▶ back
                                                  └─ bytes / rate ─┘
 
-The receipt's own way is half of the quickest small message's way there and back, as NTP has it
-(RFC 5905, section 8): no two clocks are compared, and a link is taken to be as slow in both ways.
+The receipt's own way is half of the way there and back of the quickest of the last small messages,
+as NTP has it (RFC 5905, section 8): no two clocks are compared, and a link is taken to be as slow in both ways.
 
 Messages leave in the order in which they were handed over, so that one which overlapped another had
 the link from when that one had left: a link that slows down goes on telling how slow it is, however
@@ -48,6 +48,9 @@ UNASKED = 0
 """The serial of a message that wants no receipt."""
 FATES = 64
 """Messages that the loss is taken from: one lost is 1.6 %. More forgets a bad minute later."""
+TRIPS = 8
+"""Small messages whose way there and back is remembered, as in NTP. More forgets later how long it
+took while both nodes were busy starting: a link's bytes then pass for quicker than they are."""
 LOSS_PEERS = 256
 """Peers whose losses are remembered beyond their links."""
 
@@ -69,8 +72,8 @@ class _Known:
     asked_s: float = 0.0
     took_s: float = EXPIRES_S
     """The last receipted message, from hand to receipt."""
-    round_trip_s: float | None = None
-    """Of the quickest small message."""
+    trips_s: deque[float] = field(default_factory=lambda: deque(maxlen=TRIPS))
+    """There and back, of the last small messages that went alone."""
     unasked_bytes: int = 0
 
 
@@ -122,8 +125,8 @@ class Receipts:
         known = self._known[peer]
         known.took_s = took_s = now_s - sent.start_s
         if sent.size_bytes <= SMALL_BYTES and sent.after is None:
-            known.round_trip_s = min(took_s, known.round_trip_s or took_s)
-        back_s = min(known.round_trip_s or 0.0, took_s) / 2
+            known.trips_s.append(took_s)
+        back_s = min(*known.trips_s, took_s) / 2 if known.trips_s else 0.0
         bucket = "" if self.is_shared else peer
         before = self._left.get(bucket)
         left_s = now_s - 2 * back_s

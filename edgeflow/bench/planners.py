@@ -33,7 +33,7 @@ from edgeflow.bench.partitions.local import time_changes
 from edgeflow.bench.partitions.scene import MACHINES, UPLINKS
 from edgeflow.cost import Cluster, LinkCost, NodeCost
 from edgeflow.graph import Contract, Graph, Op
-from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates
+from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates, Tier
 from edgeflow.planning import propose
 
 SHAPES = ("chain", "blocks", "dag")
@@ -86,12 +86,12 @@ def _map(name: str, at: int, layers: int) -> Contract:
 def home_cluster(layers: int, edges: int, rng: random.Random) -> Cluster:
     """A device that takes about a second, some faster edge nodes, a cloud behind 1.6 Mbit/s."""
     nodes = {
-        "cam": NodeCost("cam", DEVICE, _rates(layers)),
-        "cloud": NodeCost("cloud", CLOUD, _rates(layers * 40.0)),
+        "cam": _node("cam", DEVICE, layers),
+        "cloud": _node("cloud", CLOUD, layers * 40.0),
     }
     for at in range(edges):
         name = f"edge-{at}"
-        nodes[name] = NodeCost(name, EDGE, _rates(layers * rng.uniform(2, 5)))
+        nodes[name] = _node(name, EDGE, layers * rng.uniform(2, 5))
     uplink, local = LinkCost(0.01, 2e5), [LinkCost(0.001, rng.uniform(5e6, 3e7)) for _ in nodes]
     links = {
         (a, b): uplink if "cloud" in (a, b) else rng.choice(local)
@@ -102,8 +102,10 @@ def home_cluster(layers: int, edges: int, rng: random.Random) -> Cluster:
     return Cluster(nodes, links, "cam")
 
 
-def _rates(factor: float) -> Rates:
-    return Rates(1e9, 1e9, 1e12, 1 / factor)
+def _node(name: str, tier: Tier, factor: float) -> NodeCost:
+    """Every layer takes about 1 / factor seconds, whatever it is."""
+    overhead_s = 4e-6
+    return NodeCost(name, tier, Rates(1e9, 1e9, 1e15, overhead_s), 1 / factor / overhead_s)
 
 
 def measure(shape: str, layers: int, edges: int, repeats: int, seed: int) -> Row:

@@ -98,7 +98,8 @@ class LocalPlan:
         """A directed link now costs this, None: it is gone; True where another placement stands."""
         tariff, price = self.tariff, (math.inf, 0.0)
         if link is not None and link.bytes_per_s > 0:
-            price = (link.delay_s, 1 / link.bytes_per_s)
+            to_s = self.problem.costs.handling_s(receiver)
+            price = (link.delay_s + to_s, 1 / link.bytes_per_s)
         dirty: set[int] = set()
         if receiver in tariff.row and sender != receiver:
             to = tariff.row.index(receiver)

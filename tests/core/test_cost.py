@@ -10,7 +10,7 @@ import pytest
 from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost, Workload
 from edgeflow.graph import Attribute, Contract, Graph, Op, Weight
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates
-from edgeflow.workload import PACKINGS
+from edgeflow.workload import HANDLED, PACKINGS
 
 RATES = Rates(
     conv_flops_per_s=1e9,
@@ -102,7 +102,7 @@ def test_a_depthwise_rate_that_was_not_measured_is_the_convolutions() -> None:
 
 def test_no_link_is_infinite_and_the_same_node_is_free() -> None:
     costs = CostModel(net(), home())
-    assert costs.transfer_s(1000, "cam", "edge") == pytest.approx(1.01)
+    assert costs.transfer_s(1000, "cam", "edge") == pytest.approx(1.01 + HANDLED * 0.001)
     assert costs.transfer_s(1000, "cam", "cam") == 0.0
     assert math.isinf(costs.transfer_s(0, "cam", "cloud"))
 
@@ -111,11 +111,11 @@ def test_a_tensor_with_two_readers_is_paid_once_and_a_message_has_one_delay() ->
     costs = CostModel(net(), home())
     plan = {"conv": "cam", "flat": "edge", "fc": "edge", "soft": "edge", "join": "edge"}
     terms = costs.evaluate(plan)
-    assert terms.transfer_s == {("cam", "edge"): pytest.approx(0.01 + 4.0)}
-    assert terms.way_back_s == pytest.approx(0.02 + 48000 / 2000)
+    assert terms.transfer_s == {("cam", "edge"): pytest.approx(0.01 + 4.0 + HANDLED * 0.001)}
+    assert terms.way_back_s == pytest.approx(0.02 + 48000 / 2000 + HANDLED * 0.001)
     assert terms.bytes == {("cam", "edge"): 4000, ("edge", "cam"): 48000}
     sums = sum(costs.layer_s(name, node) for name, node in plan.items())
-    assert terms.total_s == pytest.approx(sums + 4.01 + 24.02)
+    assert terms.total_s == pytest.approx(sums + 4.01 + 24.02 + 2 * HANDLED * 0.001)
     assert sum(terms.compute_s.values()) == pytest.approx(sums)
 
 

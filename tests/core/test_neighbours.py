@@ -12,11 +12,14 @@ from edgeflow.neighbours import (
     AGAIN_S,
     LINKS_MAX,
     PROBE_BYTES_MAX,
+    PROBE_FIRST_S,
     PROBE_IDLE_S,
     PROBE_LIVE_S,
     PROBE_LOST_S,
     PROBE_TAKES_S,
     PROBES_BYTES,
+    SMALL_BYTES,
+    SMALL_S,
     Neighbours,
     dials,
 )
@@ -129,14 +132,26 @@ def test_links_are_bounded() -> None:
     assert len(opened(links.tick(MINE, many, False, 1.0))) == LINKS_MAX
 
 
-def test_a_new_link_is_probed_and_an_idle_one_again(links: Neighbours) -> None:
-    assert links.report()["cloud-1"].samples == 4
+def test_a_new_link_is_probed_and_an_idle_one_again() -> None:
+    links = measured(1e7)
+    links.links["cloud-1"].rounds = 0
+    alive, now_s, pauses = [peer(caps("cloud-1", CLOUD))], 39.0, list[float]()
+    while len(pauses) < 8:
+        due_s = now_s + PROBE_FIRST_S * 2.0 ** len(pauses) if len(pauses) < 6 else now_s + 60
+        assert links.tick(MINE, alive, False, due_s - 0.2) == []
+        found = links.tick(MINE, alive, False, due_s + 0.2)
+        sizes = [each.message.size_bytes for each in until_quiet(links, found, 1e7, due_s + 0.2)]
+        assert sizes == [SMALL_BYTES, PROBE_BYTES_MAX]
+        pauses.append(due_s - now_s)
+        now_s = links.links["cloud-1"].rated_s
+    assert pauses == [1, 2, 4, 8, 16, 32, PROBE_IDLE_S, PROBE_IDLE_S]
+
+
+def test_a_probe_that_was_lost_is_sent_again(links: Neighbours) -> None:
     alive = [peer(caps("cloud-1", CLOUD))]
-    assert links.tick(MINE, alive, False, 1.1 + PROBE_IDLE_S) == []
-    (probe,) = links.tick(MINE, alive, False, 1.3 + PROBE_IDLE_S)
-    assert isinstance(probe, SendProbe)
-    assert links.tick(MINE, alive, False, 1.4 + PROBE_IDLE_S) == []
-    assert len(links.tick(MINE, alive, False, 1.4 + PROBE_IDLE_S + PROBE_LOST_S)) == 1
+    assert len(links.tick(MINE, alive, False, 3.0)) == 1
+    assert links.tick(MINE, alive, False, 3.1) == []
+    assert len(links.tick(MINE, alive, False, 3.1 + PROBE_LOST_S)) == 1
 
 
 def measured(bytes_per_s: float) -> Neighbours:
@@ -150,7 +165,22 @@ def measured(bytes_per_s: float) -> Neighbours:
         found = receipt(links, probe, 0.002 + probe.message.size_bytes / bytes_per_s, 1.2)
     for at in range(30):
         links.on_transferred("cloud-1", 150_000, 0.002 + 150_000 / bytes_per_s, 10.0 + at)
+    links.links["cloud-1"].rounds, links.links["cloud-1"].tripped_s = 6, 39.0
     return links
+
+
+def until_quiet(
+    links: Neighbours, found: list[Effect], bytes_per_s: float, now_s: float
+) -> list[SendProbe]:
+    """Answers probes until none is sent any more."""
+    probes: list[SendProbe] = []
+    while found:
+        (probe,) = found
+        assert isinstance(probe, SendProbe)
+        probes.append(probe)
+        now_s += 0.01
+        found = receipt(links, probe, 0.002 + probe.message.size_bytes / bytes_per_s, now_s)
+    return probes
 
 
 def receipt(links: Neighbours, probe: Effect, seconds: float, now_s: float) -> list[Effect]:
@@ -162,22 +192,38 @@ def test_while_frames_pass_a_link_that_they_avoid_is_probed_small_and_often() ->
     links = measured(4e6 / 8)
     alive = [peer(caps("cloud-1", CLOUD))]
     assert links.tick(MINE, alive, False, 39.3 + PROBE_LIVE_S) == []
-    (probe,) = links.tick(MINE, alive, True, 39.3 + PROBE_LIVE_S)
+    found = links.tick(MINE, alive, True, 39.3 + PROBE_LIVE_S)
     rate = links.report()["cloud-1"].bytes_per_s
-    assert isinstance(probe, SendProbe)
-    assert probe.message.size_bytes == min(PROBE_BYTES_MAX, int(PROBE_TAKES_S * rate))
-    assert (
-        receipt(
-            links, probe, links.links["cloud-1"].estimate.seconds(probe.message.size_bytes), 42.0
-        )
-        == []
-    )
+    sizes = [each.message.size_bytes for each in until_quiet(links, found, 4e6 / 8, 42.0)]
+    assert sizes == [SMALL_BYTES, min(PROBE_BYTES_MAX, int(PROBE_TAKES_S * rate))]
+
+
+def test_frames_of_one_size_leave_delay_and_rate_to_small_probes() -> None:
+    """Both nodes were busy starting, and what they took for the delay is not believed for ever."""
+    rate, delay_s, now_s = 50e6 / 8, 0.002, 1.2
+    links = Neighbours("edge-1")
+    links.tick(MINE, [peer(caps("cloud-1", CLOUD))], False, 1.0)
+    found = links.on_up("cloud-1", 1, 1.1)
+    while found:
+        (probe,) = found
+        found = receipt(links, probe, 0.06, now_s)
+    alive = [peer(caps("cloud-1", CLOUD))]
+    for _ in range(30):
+        now_s += 0.5
+        links.on_transferred("cloud-1", 150_000, delay_s + 150_000 / rate, now_s)
+        until_quiet(links, links.tick(MINE, alive, True, now_s), rate, now_s)
+    known = links.report()["cloud-1"]
+    assert known.bytes_per_s == pytest.approx(rate, rel=0.1)
+    assert known.delay_s == pytest.approx(delay_s, abs=0.001)
 
 
 def test_a_link_that_only_carries_results_is_left_alone() -> None:
     links = measured(4e6 / 8)
     alive = [peer(caps("cloud-1", DEVICE))]
     assert links.tick(MINE, alive, True, 39.3 + PROBE_LIVE_S) == []
+    (probe,) = links.tick(MINE, alive, True, 39.3 + SMALL_S)
+    assert isinstance(probe, SendProbe)
+    assert probe.message.size_bytes == SMALL_BYTES
 
 
 def test_a_link_that_got_quick_is_known_to_be_after_one_look() -> None:
@@ -213,19 +259,15 @@ def test_a_frame_that_took_far_too_long_is_followed_by_probes_at_once() -> None:
 def test_a_quick_link_that_carries_small_messages_is_seldom_probed() -> None:
     """Were it slow by now, a probe would stand in their way."""
     for rate, is_probed in ((50e6 / 8, False), (4e6 / 8, True)):
-        links = measured(rate)
+        links, sizes = measured(rate), set[int]()
         alive = [peer(caps("cloud-1", CLOUD))]
-        for at in range(40):
+        for at in range(80):
             now_s = 39.0 + at / 10
             links.on_transferred("cloud-1", 5_000, 0.002 + 5_000 / rate, now_s)
-            if asked(links.tick(MINE, alive, True, now_s)):
-                break
-        assert (now_s < 42.0) == is_probed
-
-
-def asked(effects: list[Effect]) -> list[str]:
-    """Whom probes are sent to."""
-    return [each.peer for each in effects if isinstance(each, SendProbe)]
+            found = links.tick(MINE, alive, True, now_s)
+            sizes |= {each.message.size_bytes for each in until_quiet(links, found, rate, now_s)}
+        assert SMALL_BYTES in sizes
+        assert (len(sizes) > 1) == is_probed
 
 
 def test_hiccups_of_a_busy_machine_ask_for_few_probes() -> None:

@@ -125,7 +125,7 @@ def test_each_frame_crosses_with_its_own_length() -> None:
 
 
 def cluster(bytes_per_s: float, device_slower: float = 1.0) -> Cluster:
-    rates = Rates(1e9, 1e9, 1e9, 1e-6)
+    rates = Rates(1e9, 1e9, 1e9, 0.0)
     nodes = {
         "cam": NodeCost("cam", DEVICE, rates, ratio=device_slower),
         "cloud": NodeCost("cloud", CLOUD, rates),

@@ -14,7 +14,7 @@ from edgeflow.messages import Rates, Tier
 from edgeflow.planning import PlanningError, Proposal, propose
 from edgeflow.planning.candidates import Problem
 
-RATES = Rates(1e9, 1e9, 1e9, 1e-5)
+RATES = Rates(1e9, 1e9, 1e9, 0.0)
 TIERS = (Tier(0, "device"), Tier(1, "edge"), Tier(2, "cloud"))
 
 

@@ -35,7 +35,7 @@ from edgeflow.planning.siblings import Families
 from edgeflow.planning.tariff import Bill, Tariff
 from edgeflow.planning.wiring import Wiring
 
-RATES = Rates(1e9, 1e9, 1e9, 1e-5)
+RATES = Rates(1e9, 1e9, 1e9, 0.0)
 TIERS = (Tier(0, "device"), Tier(1, "edge"), Tier(2, "cloud"), Tier(3, "region"))
 RANKS = {tier.name: tier.rank for tier in TIERS}
 GRAPHS = int(os.environ.get("EDGEFLOW_GRAPHS", "1000"))

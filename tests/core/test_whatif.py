@@ -45,8 +45,9 @@ GRAPH = chain(300, 100, 100, 20, 5, 1)
 
 
 def node(name: str, tier: object, layer_s: float) -> NodeCost:
-    """Every layer takes about so long."""
-    return NodeCost(name, tier, Rates(1e9, 1e9, 1e12, layer_s))  # type: ignore[arg-type]
+    """Every layer takes so long."""
+    rates, timed = Rates(1e9, 1e9, 1e12, 0.0), (layer_s,) * len(GRAPH.layers)
+    return NodeCost(name, tier, rates, layers_s=timed)  # type: ignore[arg-type]
 
 
 def scene(*nodes: NodeCost, mbps: float = 10.0) -> Scene:
@@ -178,12 +179,12 @@ def test_within_a_stretch_brute_force_has_no_other_plan() -> None:
 
 
 def test_a_node_can_be_swept_as_well_as_a_link() -> None:
-    swept = found("edge.ratio", (0.1, 10.0)).sweep
+    swept = found("edge.ratio", (0.05, 10.0)).sweep
     assert swept is not None
     prices = [point.worth(BEST) for point in swept.points]
     assert prices == sorted(prices)
     assert prices[0] < prices[-1]
-    fast = propose(GRAPH, SCENE.changed("edge.ratio", 0.1).cluster())
+    fast = propose(GRAPH, SCENE.changed("edge.ratio", 0.05).cluster())
     assert prices[0] == fast.predicted_s
 
 

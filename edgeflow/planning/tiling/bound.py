@@ -25,6 +25,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost, Seconds
+from edgeflow.messages import Rates
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.flow import Floats
 from edgeflow.planning.mincut import place_mincut
@@ -81,9 +82,14 @@ def _nodes(
         found[name] = node
         if name in groups:
             members = [(each, costs.layers_s(each)) for each in groups[name]]
-            found[name] = NodeCost(name, node.tier, node.rates)
+            found[name] = NodeCost(name, node.tier, _quickest(costs.cluster.nodes, groups[name]))
             known_s[name] = _together(problem, members, shares)
     return found, known_s
+
+
+def _quickest(nodes: Mapping[str, NodeCost], members: list[str]) -> Rates | None:
+    """Rates of whoever handles messages quickest; the seconds of layers are given beside them."""
+    return min((nodes[name] for name in members), key=lambda node: node.handling_s).rates
 
 
 def _together(problem: Problem, members: list[tuple[str, Seconds]], shares: Floats) -> Seconds:

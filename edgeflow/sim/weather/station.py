@@ -135,7 +135,7 @@ class Station(Machine):
             self.receipts.unasked(peer, size_bytes)
 
         def landed() -> None:
-            arrive()
+            self.world.clockwork.after(self.world.nature.costs[peer].handling_s, arrive)
             to = self.world.hands_of(peer)
             if serial != UNASKED and isinstance(to, Station):
                 to.acknowledge(self, Receipt(serial, size_bytes))
