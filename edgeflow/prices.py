@@ -1,6 +1,7 @@
-"""What the plans of one deployment take as things are now, for its status.
+"""What the plans of one deployment take as things are now: predicted, and as frames tell.
 
     plan made, plan reviewed ──▶ note ──▶ seconds, tile views ──▶ status
+    plan reviewed ──▶ frames that came since its price last moved ──▶ what they took
 
 Invariant: only plans that the board names are kept, so that there are two at most.
 """
@@ -9,11 +10,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from statistics import median
 
 from edgeflow.cost import Cluster
 from edgeflow.graph import Graph
-from edgeflow.messages import Board, Plan, PlanId, TileMapView
+from edgeflow.messages import Board, Lately, Plan, PlanId, TileMapView
 from edgeflow.tileviews import told
+
+MOVED = 0.1
+"""Share by which a price must differ to be another one."""
+TOLD_FRAMES = 6
+"""So many frames have to come after a price moved, before what they took is held against it: those
+under way then, a window of them, were quicker than things are now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,8 @@ class Prices:
     """By plan."""
 
     known: dict[PlanId, Price] = field(default_factory=dict)
+    level: tuple[PlanId | None, float, int] = (None, 0.0, 0)
+    """The running plan, its price when that last moved, and how many frames it had answered."""
 
     def note(
         self, board: Board, plan: Plan, seconds: float, graph: Graph, cluster: Cluster
@@ -38,6 +48,17 @@ class Prices:
         named = {each.id for each in (board.preparing, board.committed) if each is not None}
         kept = {each: price for each, price in self.known.items() if each in named}
         self.known = kept | {plan.id: Price(seconds, told(graph, cluster, plan.variants[0]))}
+
+    def as_told(self, plan: Plan, seconds: float, lately: Lately | None) -> float:
+        """What the last frames under a plan took, where enough came at its price of now; infinite
+        where they did not."""
+        frames = lately.frames if lately is not None else 0
+        known, level_s, since = self.level
+        if known != plan.id or abs(seconds - level_s) > MOVED * level_s:
+            self.level = known, level_s, since = plan.id, seconds, frames
+        if lately is None or not lately.flights_s or frames - since < TOLD_FRAMES:
+            return math.inf
+        return median(lately.flights_s[since - frames :])
 
     def of(self, plan: Plan) -> Price:
         """As noted, where that is finite; else as predicted when it was made."""

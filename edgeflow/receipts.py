@@ -4,7 +4,8 @@
                                                  └─ bytes / rate ─┘
 
 The receipt's own way is half of the way there and back of the quickest of the last small messages,
-as NTP has it (RFC 5905, section 8): no two clocks are compared, and a link is taken to be as slow in both ways.
+as NTP has it (RFC 5905, section 8): no two clocks are compared, and a link is taken to be as slow
+in both ways.
 
 Messages leave in the order in which they were handed over, so that one which overlapped another had
 the link from when that one had left: a link that slows down goes on telling how slow it is, however

@@ -177,7 +177,8 @@ class Replan:
                 if not _is_overdue(spec, graph, plan, watch, now_s):
                     return None
                 why, kind = "the plan by hand could not be prepared before", "wished"
-            question = changed(question, plan=plan, standing=now, is_news=is_news)
+            told_s = watch.prices.as_told(plan, now.seconds, question.measured.get(str(plan.id)))
+            question = changed(question, plan=plan, standing=now, told_s=told_s, is_news=is_news)
         if not why:
             try:
                 return policy.review(question)

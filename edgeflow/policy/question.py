@@ -7,6 +7,7 @@ Invariant: a question is data; whoever asks it twice gets the same answer from a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -32,6 +33,9 @@ class Question:
     """The running one; None before the first."""
     standing: Standing = field(default_factory=lambda: Standing(0.0, 0.0))
     """What the running plan costs now; infinite where it cannot be run."""
+    told_s: float = math.inf
+    """What the running plan's last frames took, where enough of them came since its price last
+    moved; infinite where they did not."""
     since_s: float = 0.0
     """When the running plan was committed."""
     measured: Mapping[str, Lately] = field(default_factory=dict)

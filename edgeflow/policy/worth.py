@@ -9,6 +9,9 @@ places once, and then the noise has to be larger than it was. Large gains are no
 each other as they come. Only where plans over the same nodes broke down again and again, the next
 one has to promise what that cost.
 
+What a plan takes is what frames under it tell, where that is less than its price: a price may be
+wrong for long, a plan that is quick is quick.
+
 Invariant: a plan that works is given up only for what is measurably better; at most
 CHANGES_A_MINUTE times a minute.
 """
@@ -25,7 +28,7 @@ from edgeflow.cost import CostModel
 from edgeflow.errors import EdgeflowError
 from edgeflow.placement import format_placement, nodes_named, nodes_of, parse_placement
 from edgeflow.planning import Proposal
-from edgeflow.planning.standing import gain_of
+from edgeflow.planning.standing import Standing, gain_of
 from edgeflow.policy.question import Question
 from edgeflow.policy.switching import lost_s
 from edgeflow.uncertainty import difference_deviation_s
@@ -90,7 +93,7 @@ class Worth:
     def judge(self, question: Question, proposal: Proposal) -> str:
         """Why to switch, in words; empty where it is not worth it. What is, is remembered."""
         assert question.plan is not None
-        gain, words = gain_of(question.standing, proposal)
+        gain, words = gain_of(_as_told(question), proposal)
         if math.isinf(gain):
             return words
         doubt = doubt_of(question, proposal) if gain > MARGIN else 0.0
@@ -149,6 +152,16 @@ class Worth:
 
     def _lately(self, question: Question, seconds: float) -> int:
         return sum(question.now_s - each.at_s <= seconds for each in self.changes)
+
+
+def _as_told(question: Question) -> Standing:
+    """The running plan at its price of now, or as its frames have it where that is less. They tell
+    of latency alone."""
+    now = question.standing
+    if question.told_s >= now.seconds or question.spec.objective != "latency":
+        return now
+    is_kept = math.isfinite(now.value)
+    return Standing(question.told_s, min(now.value, question.told_s) if is_kept else now.value)
 
 
 def _was_quicker(question: Question, plan: str) -> bool:

@@ -11,6 +11,7 @@ from edgeflow.placement import format_placement, nodes_of
 from edgeflow.planning import Proposal
 from edgeflow.planning.standing import standing
 from edgeflow.policy import Choice, Policy, Question
+from edgeflow.prices import Prices
 from edgeflow.sim.weather.resnet import RESNET
 
 GRAPH = RESNET.graph
@@ -65,6 +66,7 @@ class Asked:
     """Whether a placement line cannot be prepared."""
     shunned: tuple[str, ...] = ()
     waiting: int = 0
+    prices: Prices = field(default_factory=Prices)
     tried: list[str] = field(default_factory=list)
     """Placement lines in the order in which they ran."""
     choices: list[Choice] = field(default_factory=list)
@@ -92,6 +94,7 @@ class Asked:
             *(self.spec, GRAPH, self.cluster, self.shunned, self.now_s),
             plan=self.plan,
             standing=now,
+            told_s=self.prices.as_told(self.plan, now.seconds, self.lately.get(str(self.plan.id))),
             since_s=self.since_s,
             measured=self.lately,
             waiting=self.waiting,

@@ -18,6 +18,7 @@ from edgeflow.policy.live import Live
 from edgeflow.policy.static import Static
 from edgeflow.policy.switching import BUILD_S, DISTURBED, Switches, lost_s, missing_bytes
 from edgeflow.policy.worth import CHANGES_A_MINUTE, LARGE, MARGIN
+from edgeflow.prices import TOLD_FRAMES
 from tests.core.asking import CLAIM, GRAPH, SPEC, Asked, cluster
 
 
@@ -134,6 +135,27 @@ def test_where_frames_say_that_leaving_was_a_mistake_the_way_back_is_open() -> N
         asked.cluster = cluster(1.25 * mbps, 1.25 * mbps)
         ways.append(asked.review(10.0) is not None)
     assert ways == [False, True]
+
+
+def test_a_plan_that_frames_find_quick_is_not_left_for_its_price_until_that_moves() -> None:
+    """Its link is priced four times too slow; then it is slow indeed, and left at once."""
+    for is_measured in (True, False):
+        asked = Asked(Live(), cluster(50, 50))
+        asked.first()
+        quick_s = price_s(asked)
+        asked.cluster = cluster(50, 12)
+        assert best_s(asked) < 0.8 * price_s(asked)
+        kept = []
+        for _ in range(TOLD_FRAMES if is_measured else 0):
+            asked.question()
+            asked.frame(quick_s)
+        for _ in range(20):
+            kept.append(asked.review(2.0) is None)
+            asked.frame(quick_s)
+        assert all(kept) == is_measured
+        if is_measured:
+            asked.cluster = cluster(50, 4)
+            assert asked.review(0.25) is not None
 
 
 Estimates = dict[object, LinkEstimate]
