@@ -53,6 +53,10 @@ DOUBT, DOUBTED_MAX = math.log(1.5), 3
 known one frame after it."""
 LOOKS_MAX, LOOKS_S = 2, 2.0
 """So many such probes in so long: a busy machine's hiccups ask for them as well."""
+SHARED, SHARED_S = 2, 1.0
+"""After so many of them in a row every other link on which frames may leave is probed once, unless
+its rate was told so lately: they may share what became slow, or quick, and a plan would lead there
+next. A camera has one radio."""
 PROBE_LOST_S = 10.0
 """A probe without a receipt for so long is sent again."""
 SAMPLE_S = 0.05
@@ -77,6 +81,8 @@ class Neighbour:
     """When a message last told the rate."""
     tripped_s: float = 0.0
     """When a small probe was last sent."""
+    is_way: bool = False
+    """Frames may take it: they passed lately, and it leads to no lower tier."""
     rounds: int = 0
     """Probes sent since it is up, beside the first ones."""
     used_s: float = -math.inf
@@ -103,9 +109,9 @@ class Neighbour:
             return False
         return abs(math.log(seconds / expected_s)) > DOUBT
 
-    def rest_s(self, is_live: bool, now_s: float) -> float:
+    def rest_s(self, now_s: float) -> float:
         """How long after the last message that told the rate a probe is sent."""
-        if not is_live:
+        if not self.is_way:
             return min(PROBE_IDLE_S, PROBE_FIRST_S * 2.0 ** min(self.rounds, 30))
         is_used = now_s - self.used_s < PROBE_LIVE_S
         return PROBE_USED_S if is_used and self.probe_bytes >= PROBE_BYTES_MAX else PROBE_LIVE_S
@@ -151,8 +157,8 @@ class Neighbours:
         for peer in here.values():
             effects += self._open(mine, peer)
         for name, link in self.links.items():
-            is_way = is_live and _leads_up(mine, here.get(name))
-            effects += self._probe(name, link, is_live, is_way, now_s)
+            link.is_way = is_live and _leads_up(mine, here.get(name))
+            effects += self._probe(name, link, is_live, now_s)
         return effects
 
     def on_up(self, name: str, session: int, now_s: float) -> list[Effect]:
@@ -197,7 +203,18 @@ class Neighbours:
                 link.probes = list(AGAIN_BYTES)
         if not link.probes and link.needs_look(now_s):
             link.probes = [link.probe_bytes]
-        return self._next_probe(name, link, now_s)
+        effects = self._next_probe(name, link, now_s)
+        return effects + (self._look_around(name, now_s) if link.doubted == SHARED else [])
+
+    def _look_around(self, doubted: str, now_s: float) -> list[Effect]:
+        """Links that may share a radio or an up-link with one that became another."""
+        effects: list[Effect] = []
+        for name, link in self.links.items():
+            is_known = name == doubted or now_s - link.rated_s < SHARED_S
+            if link.is_way and link.is_up and not (link.probes or is_known):
+                link.probes = [link.probe_bytes]
+                effects += self._next_probe(name, link, now_s)
+        return effects
 
     def count(self, name: str, tensors: Iterable[TensorHead]) -> None:
         """These tensors were sent."""
@@ -238,16 +255,14 @@ class Neighbours:
             self._linked = None
         return [OpenLink(peer.name, peer.session, endpoints, caps.public_key, caps.tier.name)]
 
-    def _probe(
-        self, name: str, link: Neighbour, is_live: bool, is_way: bool, now_s: float
-    ) -> list[Effect]:
-        """What is due on a link; `is_way`: frames may take it."""
+    def _probe(self, name: str, link: Neighbour, is_live: bool, now_s: float) -> list[Effect]:
+        """What is due on a link."""
         if not link.is_up:
             return []
         if link.probes:
             is_lost = now_s - link.asked_s > PROBE_LOST_S
             return self._next_probe(name, link, now_s) if is_lost else []
-        if now_s - link.rated_s > link.rest_s(is_way, now_s):
+        if now_s - link.rated_s > link.rest_s(now_s):
             link.probes = [SMALL_BYTES, link.probe_bytes]
             link.rounds += 1
         elif is_live and now_s - link.tripped_s > SMALL_S:

@@ -47,11 +47,11 @@ tiles of such maps save next to nothing. A guess elsewhere."""
 DECODE_FLOPS = 80_000.0
 """Operations of `decode` in the time of one overhead: both are up to one thread of the processor,
 whatever its vector units or a GPU can. Pillow 13 on x86: 220 megapixels a second, 80 resized."""
-HANDLED = 250.0
+HANDLED = 150.0
 """Overheads that a message costs whoever gets it, beside what it takes on the link: it is read, put
 to others, handed to the process that computes, and what comes back is handed on. x86 under quotas
 of a fifth to three fifths of a core: 4 to 8 ms of a frame that went to one other node and back, as
-this says; 1 ms on a whole core. Less sends frames through more nodes for next to nothing."""
+this says; 0.6 ms on a whole core. Less sends frames through more nodes for next to nothing."""
 
 TILES_KEPT = 256
 """Workloads of tiles that are kept with a graph: four plans of 16 maps on four nodes."""

@@ -270,6 +270,43 @@ def test_a_quick_link_that_carries_small_messages_is_seldom_probed() -> None:
         assert (len(sizes) > 1) == is_probed
 
 
+def test_where_one_link_got_slow_the_others_of_this_node_are_looked_at() -> None:
+    """A camera's radio; the plan would lead over its next link otherwise, as slow as the first."""
+    quick, slow = 50e6 / 8, 4e6 / 8
+    links, alive = Neighbours("cam-1"), [peer(caps("cloud-1", CLOUD)), peer(caps("edge-1", EDGE))]
+    camera = caps("cam-1", DEVICE)
+    links.tick(camera, alive, True, 1.0)
+    rates = {"cloud-1": quick, "edge-1": quick}
+    for name in rates:
+        settle(links, links.on_up(name, 1, 1.1), rates, 1.2)
+    for at in range(30):
+        now_s = 10.0 + at / 2
+        links.on_transferred("cloud-1", 150_000, 0.002 + 150_000 / quick, now_s)
+        settle(links, links.tick(camera, alive, True, now_s), rates, now_s)
+    rates = {"cloud-1": slow, "edge-1": slow}
+    found = links.on_transferred("cloud-1", 150_000, 0.002 + 150_000 / slow, 25.5)
+    asked = settle(links, found, rates, 25.6)
+    assert set(asked) == {"cloud-1", "edge-1"}
+    for name in rates:
+        assert links.report()[name].bytes_per_s == pytest.approx(slow, rel=0.3)
+    again = links.on_transferred("cloud-1", 150_000, 0.002 + 150_000 / slow, 26.0)
+    assert "edge-1" not in settle(links, again, rates, 26.1)
+
+
+def settle(
+    links: Neighbours, found: list[Effect], rates: dict[str, float], now_s: float
+) -> list[str]:
+    """Answers probes on every link, as quick as it is; who was probed."""
+    asked = []
+    while found:
+        probe = found.pop(0)
+        assert isinstance(probe, SendProbe)
+        asked.append(probe.peer)
+        size, now_s = probe.message.size_bytes, now_s + 0.01
+        found += links.on_transferred(probe.peer, size, 0.002 + size / rates[probe.peer], now_s)
+    return asked
+
+
 def test_hiccups_of_a_busy_machine_ask_for_few_probes() -> None:
     quick, asked = 50e6 / 8, 0
     links = measured(quick)
