@@ -6,6 +6,9 @@
 A *place* is a node or a directed link. It is doubtful where no frame of this deployment used it for
 REST_S. One trial that takes what was believed settles it; TRIALS where none ever used it, or where
 it was quicker than believed; each time for twice as long.
+A node whose other load went is doubtful at once, whatever settled it: what it does beside this
+deployment is in its heartbeat, and only a trial tells what is left of that.
+
 A way is tried while one of its places is doubtful, as long as it may be better than the running
 one: where believed to take no more than WORTH times as long, or where it would be quicker if the
 load went that its nodes had. What a trial teaches goes the usual ways: timings, ratios, receipts.
@@ -35,6 +38,9 @@ WORTH = 2.0
 """What is believed to take longer is not tried: guesses are seldom so far off."""
 GAP = 4
 """Frames of the running plan after a slow trial: a stream is not slow twice in a row."""
+EASED = 0.3
+"""Share of a node's time by which its other load must have become less since a frame was there.
+Lower tries what hardly changed, higher leaves a node that got half idle to the next rest."""
 SAVED, CREDIT = 4.0, 2.0
 """Of the usual latency, what the budget holds at most, and what may be spent before it is earned: a
 busy hour pays for no burst of trials, and the first ones need not wait for a hundred frames."""
@@ -103,6 +109,10 @@ class Explorer:
     """The way of the trial that is under way."""
     believed: dict[str, Belief] = field(default_factory=dict)
     """By placement line."""
+    loads: dict[str, float] = field(default_factory=dict)
+    """By node, its other load as a share of its time."""
+    peaks: dict[str, float] = field(default_factory=dict)
+    """By node, the most that was since a frame was there."""
 
     def on_answered(self, way: Way, flight_s: float, now_s: float) -> None:
         """A frame along the way of all: it took so long."""
@@ -113,6 +123,16 @@ class Explorer:
         self.since += 1
         for place in way.places:
             self.doubts[place] = Doubt(now_s + REST_S)
+            self._forget_peak(place)
+
+    def on_load(self, loads: Mapping[str, float], now_s: float) -> None:
+        """What nodes do beside this deployment now, as shares of their time."""
+        self.loads = dict(loads)
+        self.peaks = {node: max(load, self.peaks.get(node, 0.0)) for node, load in loads.items()}
+        for node, load in loads.items():
+            if self.peaks[node] - load >= EASED:
+                self.doubts[node, node] = Doubt(now_s)
+                self.peaks[node] = load
 
     def on_tried(self, took_s: float, now_s: float) -> None:
         """The trial has its outcome, whatever that is."""
@@ -178,9 +198,16 @@ class Explorer:
         if (is_news and doubt.trials == 0) or doubt.until_s == -math.inf:
             doubt.needed = TRIALS
         doubt.trials += 1
+        self._forget_peak(place)
         if doubt.trials >= doubt.needed:
             doubt.trials, doubt.needed, doubt.until_s = 0, 1, now_s + doubt.rest_s
             doubt.rest_s = min(2 * doubt.rest_s, REST_S_MAX)
+
+    def _forget_peak(self, place: Place) -> None:
+        """A frame was there, and told what the load of now leaves."""
+        node, to = place
+        if node == to and node in self.peaks:
+            self.peaks[node] = self.loads.get(node, 0.0)
 
 
 def is_explored(spec: Spec) -> bool:

@@ -158,6 +158,7 @@ class Upkeep:
         held = parts.holdings.active_plan(name)
         if held is None or way.variant or not parts.inflight.is_spare(name):
             return None
+        explorer.on_load(_other_loads(parts), now_s)
         doubts = parts.inflight.doubts.known
         others = [
             each
@@ -202,6 +203,16 @@ def _rest_s(told: Held, message: Held) -> float:
     before = [(each.id, each.hash, each.status) for each in told.plans]
     after = [(each.id, each.hash, each.status) for each in message.plans]
     return PROGRESS_S if before == after else 0.0
+
+
+def _other_loads(parts: Parts) -> dict[str, float]:
+    """By node, the share of its time that goes to other work than deployments."""
+    loads = ((name, peer.load) for name, peer in parts.membership.peers.items())
+    return {
+        name: max(0.0, load.cpu_percent / 100 - sum(load.busy.values()))
+        for name, load in loads
+        if load is not None
+    }
 
 
 def priced(

@@ -22,7 +22,7 @@ import numpy as np
 
 from edgeflow.executors import Build, build
 from edgeflow.graph import Array, Attribute, Contract, Graph, Op, Weight
-from edgeflow.io.probe import cpu_quota_cores
+from edgeflow.io.quota import cpu_quota_cores
 from edgeflow.messages import Rates
 from edgeflow.ops import OPSET, op_bytes, op_flops
 

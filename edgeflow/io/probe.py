@@ -1,8 +1,4 @@
-"""What this machine is, how much of it is ours, and how it is doing now.
-
-A control group's quota counts for all groups below it, so that the tightest on the way up to the
-top of what is mounted holds. Version 1 and 2 may be mounted side by side; both are looked at.
-"""
+"""What this machine is, and how it is doing now."""
 
 from __future__ import annotations
 
@@ -11,15 +7,16 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import psutil
 
 from edgeflow.events import Sampled
 from edgeflow.io import thermal
+from edgeflow.io.quota import Quota, cpu_quota_cores
 from edgeflow.io.thermal import read_text
 
 _BOARD_FILES = (
@@ -59,22 +56,6 @@ def usable_cores() -> int:
     return may if quota_cores is None else min(may, math.ceil(quota_cores))
 
 
-def cpu_quota_cores(root: Path = Path("/")) -> float | None:
-    """CPU seconds a second that the control groups of this process allow; None: no limit.
-
-    Linux, Documentation/admin-guide/cgroup-v2.rst (cpu.max) and scheduler/sched-bwc.rst (version
-    1); proc_pid_mountinfo(5). `root` is where /proc and the mount points are found.
-    """
-    own = _own_groups(read_text(root / "proc/self/cgroup"))
-    quotas = [
-        quota
-        for kind, top, mounted in _group_mounts(read_text(root / "proc/self/mountinfo"))
-        for folder in _upwards(root / mounted.lstrip("/"), top, own.get(kind, top))
-        if (quota := _quota_cores(folder)) is not None
-    ]
-    return min(quotas, default=None)
-
-
 def may_have_gpu() -> bool:
     """Is there anything that torch may take for a CUDA device? Looked for without torch."""
     return bool(shutil.which("nvidia-smi")) or any(Path(name).exists() for name in _GPUS)
@@ -83,7 +64,7 @@ def may_have_gpu() -> bool:
 def sample(pids: Iterable[int] = ()) -> Sampled:
     """Load, memory and heat since the last call; `pids`: processes whose memory counts as ours."""
     return Sampled(
-        cpu_percent=psutil.cpu_percent(),
+        cpu_percent=_cpu_percent(),
         memory_bytes=_process().memory_info().rss + sum(map(_resident_bytes, pids)),
         memory_free_bytes=psutil.virtual_memory().available,
         temperature_c=thermal.temperature_c(),
@@ -94,50 +75,15 @@ def sample(pids: Iterable[int] = ()) -> Sampled:
     )
 
 
-def _own_groups(text: str) -> dict[str, str]:
-    """Path of this process's group that rules its CPU, by type of file system."""
-    found = {}
-    for line in text.splitlines():
-        number, controllers, path = line.split(":", 2)
-        if "cpu" in controllers.split(","):
-            found["cgroup"] = path
-        elif number == "0":
-            found["cgroup2"] = path
-    return found
+def _cpu_percent() -> float:
+    """Of what this process may have, since the last call: of its quota, else of the machine."""
+    held_back = _quota().held_back_share(time.monotonic())
+    return psutil.cpu_percent() if held_back is None else 100 * held_back
 
 
-def _group_mounts(text: str) -> Iterator[tuple[str, str, str]]:
-    """(type, group at the top, mount point) of each place where CPU quotas may stand."""
-    for line in text.splitlines():
-        place, _, kind = line.partition(" - ")
-        top, mounted = place.split()[3:5]
-        file_system, _, options = kind.split()[:3]
-        if file_system == "cgroup2" or (file_system == "cgroup" and "cpu" in options.split(",")):
-            yield file_system, top, mounted
-
-
-def _upwards(mounted: Path, top: str, own: str) -> Iterator[Path]:
-    """Folders from our group up to the mount point; that alone where our path is not below it."""
-    below = PurePosixPath(own)
-    if ".." not in below.parts and below.is_relative_to(top):
-        folder = mounted / below.relative_to(top)
-        while folder != mounted:
-            yield folder
-            folder = folder.parent
-    yield mounted
-
-
-def _quota_cores(folder: Path) -> float | None:
-    """What one group allows; None where it sets no limit, or cannot be read."""
-    words = read_text(folder / "cpu.max").split() or [
-        read_text(folder / "cpu.cfs_quota_us"),
-        read_text(folder / "cpu.cfs_period_us"),
-    ]
-    try:
-        quota_us, period_us = map(int, words)
-    except ValueError:  # "max", or nothing
-        return None
-    return quota_us / period_us if quota_us > 0 and period_us > 0 else None
+@cache
+def _quota() -> Quota:
+    return Quota()
 
 
 def _resident_bytes(pid: int) -> int:

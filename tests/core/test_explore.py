@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from edgeflow.codec import plan_hash
 from edgeflow.explore import (
     CREDIT,
+    EASED,
     GAP,
     PATIENCE,
     REST_S,
@@ -87,6 +88,27 @@ def settle(found: Explorer, way: Way, now_s: float, times: float = 1.2) -> int:
         found.on_tried(times * USUAL_S, now_s)
         found.budget_s, count = 1.0, count + 1
     return count
+
+
+def test_a_node_whose_other_load_went_is_doubtful_at_once() -> None:
+    """However often it was tried in vain while it was busy; a trial that finds no more ends it."""
+    found, now_s = explorer(), NOW_S
+    found.on_load({"edge-2": 0.9}, now_s)
+    for _ in range(4):
+        settle(found, OTHER, now_s)
+        now_s = found.doubts["edge-2", "edge-2"].until_s
+    settle(found, OTHER, now_s)
+    now_s += 1.0
+    for load, is_news in ((0.9, False), (0.9 - EASED / 2, False), (0.1, True)):
+        found.on_load({"edge-2": load}, now_s)
+        assert found.is_doubtful(OTHER, now_s) == is_news
+    settle(found, OTHER, now_s)
+    found.on_load({"edge-2": 0.1}, now_s)
+    assert not found.is_doubtful(OTHER, now_s)
+    found.on_load({"edge-2": 0.9}, now_s)
+    settle(found, OTHER, now_s + 1000)
+    found.on_load({"edge-2": 0.2}, now_s + 1001)
+    assert found.is_doubtful(OTHER, now_s + 1001), "and again"
 
 
 def test_a_way_that_was_never_used_gets_some_trials_and_later_one_at_a_time() -> None:

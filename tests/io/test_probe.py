@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgeflow.io import calibrate, probe, thermal
-from edgeflow.io.probe import cpu_quota_cores
+from edgeflow.io.quota import Quota, cpu_quota_cores
 
 V1 = "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct"
 V2 = "41 23 0:38 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"
@@ -139,7 +139,7 @@ def test_a_process_finds_the_quota_that_it_really_has(group: Path) -> None:
     below = group / "below"
     below.mkdir()
     program = (
-        "import os, sys, pathlib; from edgeflow.io.probe import cpu_quota_cores as quota;"
+        "import os, sys, pathlib; from edgeflow.io.quota import cpu_quota_cores as quota;"
         "before = quota(); pathlib.Path(sys.argv[1]).write_text(str(os.getpid()));"
         "print(before, quota())"
     )
@@ -171,3 +171,24 @@ def test_without_a_tight_quota_the_quickest_run_counts(
     monkeypatch.setattr(calibrate, "RUN_S", 0.0)
     waits_s = iter((0.2, 0.0, 0.2))
     assert calibrate._run_s(lambda: time.sleep(next(waits_s)), 1, quota_cores) < 0.1
+
+
+def test_how_often_a_group_is_held_back_tells_how_busy_it_is(tmp_path: Path) -> None:
+    """Of both versions; periods without work count as well."""
+    kinds = {
+        "0::/a": (V2, "a/cpu.stat", {"a/cpu.max": "5000 10000"}),
+        "4:cpu:/a": (
+            V1,
+            "cpu/a/cpu.stat",
+            {"cpu/a/cpu.cfs_quota_us": "5000", "cpu/a/cpu.cfs_period_us": "10000"},
+        ),
+    }
+    for at, (groups, (mounts, stat, files)) in enumerate(kinds.items()):
+        root = machine(tmp_path / str(at), groups, mounts, files)
+        assert Quota(root).held_back_share(1.0) is None, "nobody counts"
+        counts, quota, shares = root / "sys/fs/cgroup" / stat, Quota(root), list[float | None]()
+        for now_s, held_back in ((1.0, 100), (2.0, 100), (3.0, 150), (4.0, 260)):
+            counts.write_text(f"nr_periods 900\nnr_throttled {held_back}\nthrottled_usec 3\n")
+            shares.append(quota.held_back_share(now_s))
+        assert shares == [None, 0.0, 0.5, 1.0]
+    assert Quota(machine(tmp_path / "free", "0::/a", V2, {})).held_back_share(1.0) is None
