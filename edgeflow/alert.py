@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgeflow.estimate import LinkEstimate, RatioEstimate
-from edgeflow.neighbours import Neighbour
+from edgeflow.neighbour import Neighbour
 
 SHIFT = 0.2
 """Share by which something must differ from what was told. Lower tells noise, higher leaves more to

@@ -113,6 +113,8 @@ class Explorer:
     """By node, its other load as a share of its time."""
     peaks: dict[str, float] = field(default_factory=dict)
     """By node, the most that was since a frame was there."""
+    eased: set[str] = field(default_factory=set)
+    """Nodes whose other load went since: believed to be as quick as without it."""
 
     def on_answered(self, way: Way, flight_s: float, now_s: float) -> None:
         """A frame along the way of all: it took so long."""
@@ -123,7 +125,7 @@ class Explorer:
         self.since += 1
         for place in way.places:
             self.doubts[place] = Doubt(now_s + REST_S)
-            self._forget_peak(place)
+            self._was_at(place, is_settled=True)
 
     def on_load(self, loads: Mapping[str, float], now_s: float) -> None:
         """What nodes do beside this deployment now, as shares of their time."""
@@ -133,6 +135,7 @@ class Explorer:
             if self.peaks[node] - load >= EASED:
                 self.doubts[node, node] = Doubt(now_s)
                 self.peaks[node] = load
+                self.eased.add(node)
 
     def on_tried(self, took_s: float, now_s: float) -> None:
         """The trial has its outcome, whatever that is."""
@@ -156,22 +159,22 @@ class Explorer:
         )
 
     def may_ask(self) -> bool:
-        """Whether a trial is to be thought of at all."""
+        """Whether a trial is to be thought of at all; of a node that eased always."""
         has_credit = self.budget_s >= -CREDIT * self.usual_s
-        return self.usual_s > 0 and self.since >= GAP and has_credit
+        return self.usual_s > 0 and self.since >= GAP and (has_credit or bool(self.eased))
 
     def choose(self, ways: Iterable[Way], now_s: float) -> Trial | None:
         """Of these the doubtful one that is believed to be the best and may be better than the
         running one; None where there is none, or the budget is too small."""
         worth = [
-            (self.believed.get(way.line, UNKNOWN), way)
+            (self._times(way), way)
             for way in ways
             if self.is_doubtful(way, now_s) and self.believed.get(way.line, UNKNOWN).is_worth_it
         ]
         if not worth:
             return None
-        (times, _), best = min(worth, key=lambda each: each[0])
-        if (times - 1) * self.usual_s > self.budget_s + CREDIT * self.usual_s:
+        times, best = min(worth, key=lambda each: each[0])
+        if times >= 1 and (times - 1) * self.usual_s > self.budget_s + CREDIT * self.usual_s:
             return None
         self.tried = best
         limit_s = max(PATIENCE_S_MIN, PATIENCE * max(1.0, times) * self.usual_s)
@@ -188,6 +191,11 @@ class Explorer:
             else {}
         )
 
+    def _times(self, way: Way) -> float:
+        """What a way is believed to take, over what the running one takes."""
+        belief = self.believed.get(way.line, UNKNOWN)
+        return belief.idle if way.nodes & self.eased else belief.now
+
     def _settle(self, place: Place, is_news: bool, now_s: float) -> None:
         """One more frame used it."""
         doubt = self.doubts.setdefault(place, Doubt())
@@ -198,16 +206,18 @@ class Explorer:
         if (is_news and doubt.trials == 0) or doubt.until_s == -math.inf:
             doubt.needed = TRIALS
         doubt.trials += 1
-        self._forget_peak(place)
+        self._was_at(place, is_settled=doubt.trials >= doubt.needed)
         if doubt.trials >= doubt.needed:
             doubt.trials, doubt.needed, doubt.until_s = 0, 1, now_s + doubt.rest_s
             doubt.rest_s = min(2 * doubt.rest_s, REST_S_MAX)
 
-    def _forget_peak(self, place: Place) -> None:
+    def _was_at(self, place: Place, *, is_settled: bool) -> None:
         """A frame was there, and told what the load of now leaves."""
         node, to = place
         if node == to and node in self.peaks:
             self.peaks[node] = self.loads.get(node, 0.0)
+        if node == to and is_settled:
+            self.eased.discard(node)
 
 
 def is_explored(spec: Spec) -> bool:

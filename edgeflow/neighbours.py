@@ -1,7 +1,7 @@
-"""Links to the other nodes: who dials whom, which are up, and how fast each is.
+"""Links to the other nodes: who dials whom, which are up, and whose step may be shared.
 
-    alive peer ─▶ one of the two dials ─▶ up ─▶ probes of two sizes ─▶ measured ─▶ receipts keep it
-                                                          a doubted receipt ─▶ probes at once ─┘
+    alive peer ─▶ one of the two dials ─▶ up ─▶ measured (`edgeflow.neighbour`)
+    a link became another ─▶ the others of this node are probed, and presumed slower meanwhile
 
 The node of the lower tier dials the one of the higher, within a tier the lower name dials; a node
 that nobody can reach always dials. Two such nodes have no link, and the planner knows.
@@ -11,7 +11,6 @@ Invariant: at most one link per peer, always to the session that membership beli
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -19,111 +18,19 @@ from edgeflow.estimate import LinkEstimate
 from edgeflow.events import CloseLink, Effect, OpenLink, SendProbe
 from edgeflow.headers import size_bytes
 from edgeflow.membership import Peer
-from edgeflow.messages import Caps, Endpoint, LinkReport, ProbeData, TensorHead
+from edgeflow.messages import Caps, LinkReport, ProbeData, TensorHead
+from edgeflow.neighbour import SMALL_BYTES, SMALL_S, Neighbour
 
-PROBES_BYTES = (1 << 10, 64 << 10, 1 << 10, 256 << 10)
-"""Sent one by one over a new link: sizes apart tell delay from rate, and the largest is long beside
-what a busy machine adds; 256 kB at 8 Mbit/s take 0.26 s."""
-AGAIN_BYTES, AGAIN_S = (1 << 10, 256 << 10, 1 << 10, 256 << 10, 1 << 10, 256 << 10), 0.5
-"""Sent as well where the largest took less than that: a busy node's hiccup looks like a slow link,
-and tiles are planned by who is how well linked. Slower links are spared a megabyte."""
-PROBE_IDLE_S, PROBE_FIRST_S = 60.0, 1.0
-"""A link is probed once in so long while this node has nothing to do, 90 MB a day at most; a new
-one the sooner, after 1, 2, 4 … s: nodes that have just started are too busy to tell much."""
-SMALL_BYTES, SMALL_S = 1 << 10, 5.0
-"""Of the probe that tells what a message takes beside its bytes, there and back. One goes before
-each larger probe, and so often over every link while frames pass through this node: all frames are
-of one size, and what that takes could be delay or rate. Rarer trusts for longer what was measured
-while both were busy."""
-PROBE_LIVE_S = 2.0
-"""While frames pass through this node, a link that nothing told the rate of for so long: the plan
-may lead past it because it was slow, and nobody would see that it is quick again. Links to lower
-tiers carry results alone, which tell of themselves."""
-PROBE_USED_S = 10.0
-"""The same of a quick link that carries small messages: they show if it gets slow, and then a probe
-that is as large as a quick link takes it would be in their way."""
 LIVE_S = 20.0
 """Without a frame for so long there is nothing to do."""
-PROBE_TAKES_S = 0.04
-"""Such a probe is as large as takes so long, 64 kB at most: 2 % of a slow link's time, 33 kB/s of a
-quick one's bytes. Less than `estimate.TELLING_S` would tell nothing."""
-PROBE_BYTES_MIN, PROBE_BYTES_MAX = 8 << 10, 64 << 10
-DOUBT, DOUBTED_MAX = math.log(1.5), 3
-"""So far off as a logarithm, a message asks for probes at once, so many in a row: a step is then
-known one frame after it."""
-LOOKS_MAX, LOOKS_S = 2, 2.0
-"""So many such probes in so long: a busy machine's hiccups ask for them as well."""
-SHARED, SHARED_S = 2, 1.0
-"""After so many of them in a row every other link on which frames may leave is probed once, unless
-its rate was told so lately: they may share what became slow, or quick, and a plan would lead there
-next. A camera has one radio."""
+SHARED_S = 1.0
+"""After a step every other link on which frames may leave is probed, unless its rate was told so
+lately: they may share what became slow, or quick, and a plan would lead there next. A camera has
+one radio."""
 PROBE_LOST_S = 10.0
 """A probe without a receipt for so long is sent again."""
-SAMPLE_S = 0.05
-"""Of a busy link one receipt in so long is a sample: a fit costs as much as a small frame."""
 LINKS_MAX = 64
 """Peers that are linked at once: each costs four sockets' worth of memory and a heartbeat."""
-
-
-@dataclass(slots=True)
-class Neighbour:
-    """One link, as this node sees it."""
-
-    session: int
-    endpoints: tuple[Endpoint, ...] = ()
-    """Where it is dialled; empty where it dials."""
-    is_up: bool = False
-    estimate: LinkEstimate = field(default_factory=LinkEstimate)
-    probes: list[int] = field(default_factory=list)
-    asked_s: float = 0.0
-    sampled_s: float = 0.0
-    rated_s: float = 0.0
-    """When a message last told the rate."""
-    tripped_s: float = 0.0
-    """When a small probe was last sent."""
-    is_way: bool = False
-    """Frames may take it: they passed lately, and it leads to no lower tier."""
-    rounds: int = 0
-    """Probes sent since it is up, beside the first ones."""
-    used_s: float = -math.inf
-    """When a message that was no probe last crossed it."""
-    doubted: int = 0
-    """Messages in a row that were far off."""
-    looks: int = 0
-    """Probes that they asked for since `looks_s`."""
-    looks_s: float = -math.inf
-    sent_bytes: int = 0
-    loss: float = 0.0
-    """Share of the last messages with a receipt wanted that had none."""
-
-    @property
-    def probe_bytes(self) -> int:
-        """Of a probe that tells whether the rate is what it was."""
-        size = int(PROBE_TAKES_S * self.estimate.bytes_per_s)
-        return min(max(size, PROBE_BYTES_MIN), PROBE_BYTES_MAX)
-
-    def is_doubted(self, nbytes: int, seconds: float) -> bool:
-        """Whether a message took so much longer or shorter that the link may be another one."""
-        expected_s = self.estimate.seconds(nbytes)
-        if self.estimate.samples < len(PROBES_BYTES) or seconds <= 0 or expected_s <= 0:
-            return False
-        return abs(math.log(seconds / expected_s)) > DOUBT
-
-    def rest_s(self, now_s: float) -> float:
-        """How long after the last message that told the rate a probe is sent."""
-        if not self.is_way:
-            return min(PROBE_IDLE_S, PROBE_FIRST_S * 2.0 ** min(self.rounds, 30))
-        is_used = now_s - self.used_s < PROBE_LIVE_S
-        return PROBE_USED_S if is_used and self.probe_bytes >= PROBE_BYTES_MAX else PROBE_LIVE_S
-
-    def needs_look(self, now_s: float) -> bool:
-        """Whether to send a probe at once."""
-        if not 0 < self.doubted < DOUBTED_MAX:
-            return False
-        if now_s - self.looks_s >= LOOKS_S:
-            self.looks, self.looks_s = 0, now_s
-        self.looks += 1
-        return self.looks <= LOOKS_MAX
 
 
 @dataclass(slots=True)
@@ -166,8 +73,7 @@ class Neighbours:
         link = self.links.get(name)
         if link is None or link.session != session:
             return []
-        link.is_up, link.probes, link.doubted, link.rounds = True, list(PROBES_BYTES), 0, 0
-        link.sampled_s = link.rated_s = link.tripped_s = now_s
+        link.on_up(now_s)
         self._linked = None
         return self._next_probe(name, link, now_s)
 
@@ -186,32 +92,25 @@ class Neighbours:
         if link is None:
             return []
         link.loss = min(max(loss, 0.0), 1.0)
-        if not link.probes and now_s - link.sampled_s < SAMPLE_S:
-            return []
-        is_doubted = link.is_doubted(nbytes, seconds)
-        link.estimate = link.estimate.add(nbytes, seconds)
-        if not link.probes:
-            link.used_s = now_s
-        link.sampled_s = now_s
-        if link.estimate.is_telling(nbytes):
-            link.rated_s = now_s
-            link.doubted = link.doubted + 1 if is_doubted else 0
-        if link.probes and link.asked_s:
-            link.probes.pop(0)
-            is_first = link.estimate.samples == len(PROBES_BYTES)
-            if is_first and not link.probes and seconds < AGAIN_S:
-                link.probes = list(AGAIN_BYTES)
-        if not link.probes and link.needs_look(now_s):
-            link.probes = [link.probe_bytes]
+        before = link.learn(nbytes, seconds, now_s)
         effects = self._next_probe(name, link, now_s)
-        return effects + (self._look_around(name, now_s) if link.doubted == SHARED else [])
+        if before is not None:
+            effects += self._look_around(name, link.estimate, before, now_s)
+        return effects
 
-    def _look_around(self, doubted: str, now_s: float) -> list[Effect]:
-        """Links that may share a radio or an up-link with one that became another."""
+    def _look_around(
+        self, stepped: str, now: LinkEstimate, before: LinkEstimate, now_s: float
+    ) -> list[Effect]:
+        """Links that may share a radio or an up-link with one that became another: probed, and
+        presumed to be slower too until that tells."""
         effects: list[Effect] = []
+        slower = min(1.0, now.bytes_per_s / before.bytes_per_s) if before.bytes_per_s > 0 else 1.0
         for name, link in self.links.items():
-            is_known = name == doubted or now_s - link.rated_s < SHARED_S
-            if link.is_way and link.is_up and not (link.probes or is_known):
+            is_known = name == stepped or now_s - link.rated_s < SHARED_S
+            if not link.is_way or not link.is_up or is_known or link.estimate.bytes_per_s <= 0:
+                continue
+            link.presumed = min(link.presumed, slower)
+            if not link.probes:
                 link.probes = [link.probe_bytes]
                 effects += self._next_probe(name, link, now_s)
         return effects
@@ -223,19 +122,7 @@ class Neighbours:
 
     def report(self) -> dict[str, LinkReport]:
         """For the heartbeat."""
-        return {
-            name: LinkReport(
-                link.is_up,
-                link.estimate.delay_s,
-                link.estimate.bytes_per_s,
-                link.sent_bytes,
-                link.estimate.samples,
-                deviation_s=link.estimate.deviation_s,
-                loss=link.loss,
-                typical_bytes=link.estimate.typical_bytes,
-            )
-            for name, link in self.links.items()
-        }
+        return {name: link.report() for name, link in self.links.items()}
 
     def _open(self, mine: Caps, peer: Peer) -> list[Effect]:
         assert peer.caps is not None

@@ -48,9 +48,9 @@ ROOMS = {
         2,
         True,
         "lag foreign namesake membership election"
-        " planning estimate receipts heat neighbours alert bundles deployments fetch library"
-        " busyness timings heldplan doubts leftovers explore holding headers openframe tally"
-        " inflight stage boards"
+        " planning estimate receipts heat neighbour neighbours alert bundles deployments fetch"
+        " library busyness timings heldplan doubts leftovers explore holding headers openframe"
+        " tally inflight stage boards"
         " survey memory capacity"
         " news policy cover standby covering watch replan lead relay"
         " beside whatif tileviews prices cancelled waking pace outcome history wording",

@@ -8,7 +8,7 @@ import pytest
 
 from edgeflow.alert import REST_S, Alert
 from edgeflow.estimate import LinkEstimate, RatioEstimate
-from edgeflow.neighbours import Neighbour
+from edgeflow.neighbour import Neighbour
 
 MODEL = "a" * 64
 FRAME = 150_000

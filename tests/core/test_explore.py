@@ -111,6 +111,21 @@ def test_a_node_whose_other_load_went_is_doubtful_at_once() -> None:
     assert found.is_doubtful(OTHER, now_s + 1001), "and again"
 
 
+def test_a_node_that_eased_is_tried_though_trials_of_busy_ones_spent_the_budget() -> None:
+    found = explorer()
+    now_s = {LINES[0]: USUAL_S, LINES[1]: 3 * USUAL_S}
+    found.believe(now_s, now_s | {LINES[1]: 0.7 * USUAL_S}, LINES[0], NOW_S)
+    found.on_load({"edge-2": 0.9}, NOW_S)
+    found.budget_s = -10 * USUAL_S
+    assert not found.may_ask()
+    found.on_load({"edge-2": 0.1}, NOW_S)
+    assert found.may_ask()
+    for _ in range(TRIALS):
+        assert found.choose([OTHER, MIXED], NOW_S) is not None
+        found.on_tried(0.7 * USUAL_S, NOW_S)
+    assert not found.may_ask(), "they have told what is left"
+
+
 def test_a_way_that_was_never_used_gets_some_trials_and_later_one_at_a_time() -> None:
     found, now_s, rests_s = explorer(), NOW_S, []
     assert settle(found, OTHER, now_s) == TRIALS

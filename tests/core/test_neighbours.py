@@ -7,22 +7,19 @@ import pytest
 from edgeflow.events import CloseLink, Effect, OpenLink, SendProbe
 from edgeflow.membership import Peer
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Caps, Endpoint, TensorHead, Tier
-from edgeflow.neighbours import (
+from edgeflow.neighbour import (
     AGAIN_BYTES,
     AGAIN_S,
-    LINKS_MAX,
     PROBE_BYTES_MAX,
     PROBE_FIRST_S,
     PROBE_IDLE_S,
     PROBE_LIVE_S,
-    PROBE_LOST_S,
     PROBE_TAKES_S,
     PROBES_BYTES,
     SMALL_BYTES,
     SMALL_S,
-    Neighbours,
-    dials,
 )
+from edgeflow.neighbours import LINKS_MAX, PROBE_LOST_S, Neighbours, dials
 
 HERE, THERE = Endpoint("10.0.0.1", 1, 2), Endpoint("10.0.0.2", 1, 2)
 
@@ -270,8 +267,10 @@ def test_a_quick_link_that_carries_small_messages_is_seldom_probed() -> None:
         assert (len(sizes) > 1) == is_probed
 
 
-def test_where_one_link_got_slow_the_others_of_this_node_are_looked_at() -> None:
-    """A camera's radio; the plan would lead over its next link otherwise, as slow as the first."""
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_where_one_link_got_slow_the_others_of_this_node_are_looked_at(is_shared: bool) -> None:
+    """A camera's radio; the plan would lead over its next link otherwise, as slow as the first.
+    Until that is known it is presumed."""
     quick, slow = 50e6 / 8, 4e6 / 8
     links, alive = Neighbours("cam-1"), [peer(caps("cloud-1", CLOUD)), peer(caps("edge-1", EDGE))]
     camera = caps("cam-1", DEVICE)
@@ -283,12 +282,17 @@ def test_where_one_link_got_slow_the_others_of_this_node_are_looked_at() -> None
         now_s = 10.0 + at / 2
         links.on_transferred("cloud-1", 150_000, 0.002 + 150_000 / quick, now_s)
         settle(links, links.tick(camera, alive, True, now_s), rates, now_s)
-    rates = {"cloud-1": slow, "edge-1": slow}
+    rates = {"cloud-1": slow, "edge-1": slow if is_shared else quick}
     found = links.on_transferred("cloud-1", 150_000, 0.002 + 150_000 / slow, 25.5)
-    asked = settle(links, found, rates, 25.6)
-    assert set(asked) == {"cloud-1", "edge-1"}
-    for name in rates:
-        assert links.report()[name].bytes_per_s == pytest.approx(slow, rel=0.3)
+    (look,) = found
+    assert isinstance(look, SendProbe)
+    size = look.message.size_bytes
+    assert links.report()["edge-1"].bytes_per_s == pytest.approx(quick, rel=0.3)
+    found = links.on_transferred("cloud-1", size, 0.002 + size / slow, 25.6)
+    assert links.report()["edge-1"].bytes_per_s == pytest.approx(slow, rel=0.5), "presumed"
+    assert "edge-1" in settle(links, found, rates, 25.6)
+    for name, rate in rates.items():
+        assert links.report()[name].bytes_per_s == pytest.approx(rate, rel=0.3)
     again = links.on_transferred("cloud-1", 150_000, 0.002 + 150_000 / slow, 26.0)
     assert "edge-1" not in settle(links, again, rates, 26.1)
 

@@ -1,0 +1,160 @@
+"""One link to another node, as this node sees it, and when it has to be probed.
+
+    up ─▶ probes of two sizes, first often ─▶ measured ─▶ receipts of frames keep it
+    a receipt that is far off ─▶ a look at once; what nothing told of for long ─▶ a probe
+
+Invariant: probes take a small share of a link's time, however often messages are far off.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from edgeflow.estimate import LinkEstimate
+from edgeflow.messages import Endpoint, LinkReport
+
+PROBES_BYTES = (1 << 10, 64 << 10, 1 << 10, 256 << 10)
+"""Sent one by one over a new link: sizes apart tell delay from rate, and the largest is long beside
+what a busy machine adds; 256 kB at 8 Mbit/s take 0.26 s."""
+AGAIN_BYTES, AGAIN_S = (1 << 10, 256 << 10, 1 << 10, 256 << 10, 1 << 10, 256 << 10), 0.5
+"""Sent as well where the largest took less than that: a busy node's hiccup looks like a slow link,
+and tiles are planned by who is how well linked. Slower links are spared a megabyte."""
+PROBE_IDLE_S, PROBE_FIRST_S = 60.0, 1.0
+"""A link is probed once in so long while this node has nothing to do, 90 MB a day at most; a new
+one the sooner, after 1, 2, 4 … s: nodes that have just started are too busy to tell much."""
+SMALL_BYTES, SMALL_S = 1 << 10, 5.0
+"""Of the probe that tells what a message takes beside its bytes, there and back. One goes before
+each larger probe, and so often over every link while frames pass through this node: all frames are
+of one size, and what that takes could be delay or rate. Rarer trusts for longer what was measured
+while both were busy."""
+PROBE_LIVE_S = 2.0
+"""While frames pass through this node, a link that nothing told the rate of for so long: the plan
+may lead past it because it was slow, and nobody would see that it is quick again. Links to lower
+tiers carry results alone, which tell of themselves."""
+PROBE_USED_S = 10.0
+"""The same of a quick link that carries small messages: they show if it gets slow, and then a probe
+that is as large as a quick link takes it would be in their way."""
+PROBE_TAKES_S = 0.04
+"""Such a probe is as large as takes so long, 64 kB at most: 2 % of a slow link's time, 33 kB/s of a
+quick one's bytes. Less than `estimate.TELLING_S` would tell nothing."""
+PROBE_BYTES_MIN, PROBE_BYTES_MAX = 8 << 10, 64 << 10
+DOUBT, DOUBTED_MAX = math.log(1.5), 3
+"""So far off as a logarithm, a message asks for probes at once, so many in a row: a step is then
+known one frame after it."""
+LOOKS_MAX, LOOKS_S = 2, 2.0
+"""So many such probes in so long: a busy machine's hiccups ask for them as well."""
+SAMPLE_S = 0.05
+"""Of a busy link one receipt in so long is a sample: a fit costs as much as a small frame."""
+
+
+@dataclass(slots=True)
+class Neighbour:
+    """One link, as this node sees it."""
+
+    session: int
+    endpoints: tuple[Endpoint, ...] = ()
+    """Where it is dialled; empty where it dials."""
+    is_up: bool = False
+    estimate: LinkEstimate = field(default_factory=LinkEstimate)
+    probes: list[int] = field(default_factory=list)
+    asked_s: float = 0.0
+    sampled_s: float = 0.0
+    rated_s: float = 0.0
+    """When a message last told the rate."""
+    tripped_s: float = 0.0
+    """When a small probe was last sent."""
+    presumed: float = 1.0
+    """Its rate over what was measured, as long as it may share another link's step."""
+    is_way: bool = False
+    """Frames may take it: they passed lately, and it leads to no lower tier."""
+    rounds: int = 0
+    """Probes sent since it is up, beside the first ones."""
+    used_s: float = -math.inf
+    """When a message that was no probe last crossed it."""
+    doubted: int = 0
+    """Messages in a row that were far off."""
+    looks: int = 0
+    """Probes that they asked for since `looks_s`."""
+    looks_s: float = -math.inf
+    sent_bytes: int = 0
+    loss: float = 0.0
+    """Share of the last messages with a receipt wanted that had none."""
+
+    @property
+    def probe_bytes(self) -> int:
+        """Of a probe that tells whether the rate is what it was."""
+        size = int(PROBE_TAKES_S * self.estimate.bytes_per_s)
+        return min(max(size, PROBE_BYTES_MIN), PROBE_BYTES_MAX)
+
+    def is_doubted(self, nbytes: int, seconds: float) -> bool:
+        """Whether a message took so much longer or shorter that the link may be another one."""
+        expected_s = self.estimate.seconds(nbytes)
+        if self.estimate.samples < len(PROBES_BYTES) or seconds <= 0 or expected_s <= 0:
+            return False
+        return abs(math.log(seconds / expected_s)) > DOUBT
+
+    def rest_s(self, now_s: float) -> float:
+        """How long after the last message that told the rate a probe is sent."""
+        if not self.is_way:
+            return min(PROBE_IDLE_S, PROBE_FIRST_S * 2.0 ** min(self.rounds, 30))
+        is_used = now_s - self.used_s < PROBE_LIVE_S
+        return PROBE_USED_S if is_used and self.probe_bytes >= PROBE_BYTES_MAX else PROBE_LIVE_S
+
+    def needs_look(self, now_s: float) -> bool:
+        """Whether to send a probe at once."""
+        if not 0 < self.doubted < DOUBTED_MAX:
+            return False
+        if now_s - self.looks_s >= LOOKS_S:
+            self.looks, self.looks_s = 0, now_s
+        self.looks += 1
+        return self.looks <= LOOKS_MAX
+
+    def on_up(self, now_s: float) -> None:
+        """Both lanes answered: whatever it was before, it is measured anew."""
+        self.is_up, self.probes, self.doubted, self.rounds = True, list(PROBES_BYTES), 0, 0
+        self.sampled_s = self.rated_s = self.tripped_s = now_s
+        self.presumed = 1.0
+
+    def learn(self, nbytes: int, seconds: float, now_s: float) -> LinkEstimate | None:
+        """One message's receipt; what was believed before, where it makes a step known."""
+        if not self.probes and now_s - self.sampled_s < SAMPLE_S:
+            return None
+        is_doubted, before = self.is_doubted(nbytes, seconds), self.estimate
+        self.estimate = before.add(nbytes, seconds)
+        has_stepped = self.estimate.steps > before.steps
+        if not self.probes:
+            self.used_s = now_s
+        self.sampled_s = now_s
+        if self.estimate.is_telling(nbytes):
+            self.rated_s = now_s
+            self.doubted = self.doubted + 1 if is_doubted else 0
+            if has_stepped or not 0 < self.doubted < DOUBTED_MAX:
+                self.presumed = 1.0
+        self._answered(seconds)
+        if not self.probes and self.needs_look(now_s):
+            self.probes = [self.probe_bytes]
+        return before if has_stepped else None
+
+    def _answered(self, seconds: float) -> None:
+        """The probe that is under way, if one is."""
+        if not self.probes or not self.asked_s:
+            return
+        self.probes.pop(0)
+        is_first = self.estimate.samples == len(PROBES_BYTES)
+        if is_first and not self.probes and seconds < AGAIN_S:
+            self.probes = list(AGAIN_BYTES)
+
+    def report(self) -> LinkReport:
+        """For the heartbeat."""
+        known = self.estimate
+        return LinkReport(
+            self.is_up,
+            known.delay_s,
+            known.bytes_per_s * self.presumed,
+            self.sent_bytes,
+            known.samples,
+            deviation_s=known.deviation_s,
+            loss=self.loss,
+            typical_bytes=known.typical_bytes,
+        )
