@@ -200,7 +200,7 @@ class Duties:
             throttled=parts.sample.throttled,
             queued_frames=len(parts.stage),
             queued_bytes=parts.stage.queued_bytes,
-            links=parts.neighbours.report(),
+            links=parts.neighbours.report(now_s),
             claim=parts.election.highest,
             fences=dict(parts.holdings.fences),
             compute_ratio={model: ratio.ratio for model, ratio in parts.ratios.items()},

@@ -44,6 +44,9 @@ DOUBT, DOUBTED_MAX = math.log(1.5), 3
 known one frame after it."""
 LOOKS_MAX, LOOKS_S = 2, 2.0
 """So many such probes in so long: a busy machine's hiccups ask for them as well."""
+PRESUMED_S = 1.5
+"""A link is presumed to share another one's step for so long at most: its own probes have told by
+then, or are in the step themselves."""
 SAMPLE_S = 0.05
 """Of a busy link one receipt in so long is a sample: a fit costs as much as a small frame."""
 
@@ -64,8 +67,8 @@ class Neighbour:
     """When a message last told the rate."""
     tripped_s: float = 0.0
     """When a small probe was last sent."""
-    presumed: float = 1.0
-    """Its rate over what was measured, as long as it may share another link's step."""
+    presumed: tuple[float, float] = (math.inf, -math.inf)
+    """(bytes per second that it has at most, until when), as it may share another link's step."""
     is_way: bool = False
     """Frames may take it: they passed lately, and it leads to no lower tier."""
     rounds: int = 0
@@ -114,7 +117,12 @@ class Neighbour:
         """Both lanes answered: whatever it was before, it is measured anew."""
         self.is_up, self.probes, self.doubted, self.rounds = True, list(PROBES_BYTES), 0, 0
         self.sampled_s = self.rated_s = self.tripped_s = now_s
-        self.presumed = 1.0
+        self.presumed = (math.inf, -math.inf)
+
+    def presume(self, like: LinkEstimate, now_s: float) -> None:
+        """As slow as a link that it may share something with, where that is slower."""
+        nbytes = max(1, like.typical_bytes)
+        self.presumed = nbytes / max(like.seconds(nbytes), 1e-9), now_s + PRESUMED_S
 
     def learn(self, nbytes: int, seconds: float, now_s: float) -> LinkEstimate | None:
         """One message's receipt; what was believed before, where it makes a step known."""
@@ -129,8 +137,8 @@ class Neighbour:
         if self.estimate.is_telling(nbytes):
             self.rated_s = now_s
             self.doubted = self.doubted + 1 if is_doubted else 0
-            if has_stepped or not 0 < self.doubted < DOUBTED_MAX:
-                self.presumed = 1.0
+            if has_stepped or not is_doubted:
+                self.presumed = (math.inf, -math.inf)
         self._answered(seconds)
         if not self.probes and self.needs_look(now_s):
             self.probes = [self.probe_bytes]
@@ -145,13 +153,13 @@ class Neighbour:
         if is_first and not self.probes and seconds < AGAIN_S:
             self.probes = list(AGAIN_BYTES)
 
-    def report(self) -> LinkReport:
+    def report(self, now_s: float) -> LinkReport:
         """For the heartbeat."""
-        known = self.estimate
+        known, (most, until_s) = self.estimate, self.presumed
         return LinkReport(
             self.is_up,
             known.delay_s,
-            known.bytes_per_s * self.presumed,
+            min(known.bytes_per_s, most) if now_s < until_s else known.bytes_per_s,
             self.sent_bytes,
             known.samples,
             deviation_s=known.deviation_s,

@@ -104,12 +104,14 @@ class Neighbours:
         """Links that may share a radio or an up-link with one that became another: probed, and
         presumed to be slower too until that tells."""
         effects: list[Effect] = []
-        slower = min(1.0, now.bytes_per_s / before.bytes_per_s) if before.bytes_per_s > 0 else 1.0
+        nbytes = now.typical_bytes
+        is_slower = now.seconds(nbytes) > before.seconds(nbytes)
         for name, link in self.links.items():
             is_known = name == stepped or now_s - link.rated_s < SHARED_S
             if not link.is_way or not link.is_up or is_known or link.estimate.bytes_per_s <= 0:
                 continue
-            link.presumed = min(link.presumed, slower)
+            if is_slower:
+                link.presume(now, now_s)
             if not link.probes:
                 link.probes = [link.probe_bytes]
                 effects += self._next_probe(name, link, now_s)
@@ -120,9 +122,9 @@ class Neighbours:
         if name in self.links:
             self.links[name].sent_bytes += size_bytes(tensors)
 
-    def report(self) -> dict[str, LinkReport]:
+    def report(self, now_s: float) -> dict[str, LinkReport]:
         """For the heartbeat."""
-        return {name: link.report() for name, link in self.links.items()}
+        return {name: link.report(now_s) for name, link in self.links.items()}
 
     def _open(self, mine: Caps, peer: Peer) -> list[Effect]:
         assert peer.caps is not None

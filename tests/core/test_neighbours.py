@@ -10,6 +10,7 @@ from edgeflow.messages import CLOUD, DEVICE, EDGE, Caps, Endpoint, TensorHead, T
 from edgeflow.neighbour import (
     AGAIN_BYTES,
     AGAIN_S,
+    PRESUMED_S,
     PROBE_BYTES_MAX,
     PROBE_FIRST_S,
     PROBE_IDLE_S,
@@ -60,7 +61,7 @@ def test_a_quick_link_is_probed_thrice_and_a_slow_one_once() -> None:
             assert isinstance(probe, SendProbe)
             probes += 1
             effects = links.on_transferred("cloud-1", probe.message.size_bytes, seconds, 1.2)
-        assert probes == sent == links.report()["cloud-1"].samples
+        assert probes == sent == links.report(99.0)["cloud-1"].samples
 
 
 def opened(effects: list[Effect]) -> list[OpenLink]:
@@ -190,7 +191,7 @@ def test_while_frames_pass_a_link_that_they_avoid_is_probed_small_and_often() ->
     alive = [peer(caps("cloud-1", CLOUD))]
     assert links.tick(MINE, alive, False, 39.3 + PROBE_LIVE_S) == []
     found = links.tick(MINE, alive, True, 39.3 + PROBE_LIVE_S)
-    rate = links.report()["cloud-1"].bytes_per_s
+    rate = links.report(99.0)["cloud-1"].bytes_per_s
     sizes = [each.message.size_bytes for each in until_quiet(links, found, 4e6 / 8, 42.0)]
     assert sizes == [SMALL_BYTES, min(PROBE_BYTES_MAX, int(PROBE_TAKES_S * rate))]
 
@@ -209,7 +210,7 @@ def test_frames_of_one_size_leave_delay_and_rate_to_small_probes() -> None:
         now_s += 0.5
         links.on_transferred("cloud-1", 150_000, delay_s + 150_000 / rate, now_s)
         until_quiet(links, links.tick(MINE, alive, True, now_s), rate, now_s)
-    known = links.report()["cloud-1"]
+    known = links.report(99.0)["cloud-1"]
     assert known.bytes_per_s == pytest.approx(rate, rel=0.1)
     assert known.delay_s == pytest.approx(delay_s, abs=0.001)
 
@@ -236,7 +237,7 @@ def test_a_link_that_got_quick_is_known_to_be_after_one_look() -> None:
         size = probe.message.size_bytes
         now_s, sent = now_s + 0.01, sent + size
         found = receipt(links, probe, 0.002 + size / quick, now_s)
-    assert links.report()["cloud-1"].bytes_per_s == pytest.approx(quick, rel=0.3)
+    assert links.report(99.0)["cloud-1"].bytes_per_s == pytest.approx(quick, rel=0.3)
     assert sent < 110_000
 
 
@@ -250,7 +251,7 @@ def test_a_frame_that_took_far_too_long_is_followed_by_probes_at_once() -> None:
         now_s += 0.2
         found = receipt(links, probe, 0.002 + probe.message.size_bytes / slow, now_s)
     assert now_s > 50.0
-    assert links.report()["cloud-1"].bytes_per_s == pytest.approx(slow, rel=0.3)
+    assert links.report(99.0)["cloud-1"].bytes_per_s == pytest.approx(slow, rel=0.3)
 
 
 def test_a_quick_link_that_carries_small_messages_is_seldom_probed() -> None:
@@ -287,12 +288,13 @@ def test_where_one_link_got_slow_the_others_of_this_node_are_looked_at(is_shared
     (look,) = found
     assert isinstance(look, SendProbe)
     size = look.message.size_bytes
-    assert links.report()["edge-1"].bytes_per_s == pytest.approx(quick, rel=0.3)
+    assert links.report(99.0)["edge-1"].bytes_per_s == pytest.approx(quick, rel=0.3)
     found = links.on_transferred("cloud-1", size, 0.002 + size / slow, 25.6)
-    assert links.report()["edge-1"].bytes_per_s == pytest.approx(slow, rel=0.5), "presumed"
+    assert links.report(25.7)["edge-1"].bytes_per_s == pytest.approx(slow, rel=0.5), "presumed"
+    assert links.report(25.7 + PRESUMED_S)["edge-1"].bytes_per_s == pytest.approx(quick, rel=0.3)
     assert "edge-1" in settle(links, found, rates, 25.6)
     for name, rate in rates.items():
-        assert links.report()[name].bytes_per_s == pytest.approx(rate, rel=0.3)
+        assert links.report(25.7)[name].bytes_per_s == pytest.approx(rate, rel=0.3)
     again = links.on_transferred("cloud-1", 150_000, 0.002 + 150_000 / slow, 26.0)
     assert "edge-1" not in settle(links, again, rates, 26.1)
 
@@ -329,4 +331,4 @@ def test_bytes_sent_are_counted_by_their_headers(links: Neighbours) -> None:
     heads = (TensorHead("a", "float32", (1, 3, 4)), TensorHead("b", "uint8", (5,)))
     links.count("cloud-1", heads)
     links.count("nobody", heads)
-    assert links.report()["cloud-1"].sent_bytes == 53
+    assert links.report(99.0)["cloud-1"].sent_bytes == 53
