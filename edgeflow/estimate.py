@@ -19,8 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-WINDOW = 24
-"""Samples kept: half must go wrong before the fit does. More takes longer, 0.1 ms a sample."""
+WINDOW, LIGHT_WINDOW = 24, 12
+"""Samples kept, of a link of those that tell its rate and of light ones: half must go wrong before
+the fit does. More takes longer, 0.1 ms a sample. Were they kept together, a small probe before each
+larger one would halve what is known of the rate."""
 RECENT, OFF, LAST = 5, 4, 3
 """A step is believed when OFF of the RECENT last samples, or the LAST ones all, are off to one
 side; or all RECENT ones by half as much. Less believes three outliers of five: 7 in 10,000 samples
@@ -76,7 +78,7 @@ class LinkEstimate:
         """With one more message that had the link alone; what cannot be a time is left out."""
         if not (math.isfinite(seconds) and seconds >= 0 and nbytes >= 0):
             return self
-        window = (*self.window, (nbytes, seconds))[-WINDOW:]
+        window = self._kept((*self.window, (nbytes, seconds)))
         start, trusted = self._judge(window)
         delay_s, byte_s = self._fit([window[at] for at in trusted])
         return LinkEstimate(
@@ -109,6 +111,14 @@ class LinkEstimate:
         typical = self.typical_bytes
         like = sum(self.is_telling(size) == self.is_telling(typical) for size, _ in self.window)
         return self.seconds(typical) * MEDIAN_ERROR * self.noise / math.sqrt(max(1, like))
+
+    def _kept(self, window: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
+        """Without the oldest, of each kind."""
+        if len(window) <= LIGHT_WINDOW:
+            return tuple(window)
+        telling = [at for at, (size, _) in enumerate(window) if self.is_telling(size)]
+        light = [at for at, (size, _) in enumerate(window) if not self.is_telling(size)]
+        return tuple(window[at] for at in sorted(telling[-WINDOW:] + light[-LIGHT_WINDOW:]))
 
     def _judge(self, window: Sequence[tuple[int, float]]) -> tuple[int, list[int]]:
         """Where the window begins after a step at its end (0 without one), and what to fit.

@@ -36,9 +36,10 @@ from edgeflow.uncertainty import difference_deviation_s
 MARGIN = 0.04
 """A better plan must promise so much less of what is wanted, however sure that is. Lower follows
 what nobody notices; a running plan may be worse than the best one by this share for ever."""
-SIGMAS = 2.0
-"""So many standard deviations of the predicted difference a gain must be. Higher is calmer, and
-leaves a better plan unused until more was measured."""
+SIGMAS, SMALL, SMALL_SIGMAS = 2.0, 0.08, 3.0
+"""So many standard deviations of the predicted difference a gain must be; a small one, of a share
+below that, more: it is looked for every few seconds, and one look of a hundred is 2.6 off. Higher
+is calmer, and leaves a better plan unused until more was measured."""
 DOUBT_MAX = 0.25
 """What is only guessed counts for no more: a plan that promises more than this is tried."""
 PATIENCE_S = 0.25
@@ -97,6 +98,7 @@ class Worth:
         if math.isinf(gain):
             return words
         doubt = doubt_of(question, proposal) if gain > MARGIN else 0.0
+        doubt *= SMALL_SIGMAS / SIGMAS if gain < SMALL else 1.0
         self._lead(question, gain - max(MARGIN, doubt))
         if gain <= MARGIN or self._lately(question, 60.0) >= CHANGES_A_MINUTE:
             return ""
