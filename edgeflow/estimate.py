@@ -90,6 +90,12 @@ class LinkEstimate:
             window=window[start:],
         )
 
+    def restarted(self, nbytes: int, seconds: float) -> LinkEstimate:
+        """With one message as the first after a step that is known from elsewhere."""
+        delay_s, window = min(self.delay_s, seconds / 2), ((nbytes, seconds),)
+        rate = nbytes / max(seconds - delay_s, nbytes / FASTEST_BYTES_PER_S)
+        return LinkEstimate(delay_s, rate, self.samples + 1, self.noise, self.steps + 1, window)
+
     def seconds(self, nbytes: int) -> float:
         """Expected for a message of so many bytes; its delay alone where the rate is not known."""
         return self.delay_s + (nbytes / self.bytes_per_s if self.bytes_per_s > 0 else 0.0)

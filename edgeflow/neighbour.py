@@ -47,6 +47,8 @@ LOOKS_MAX, LOOKS_S = 2, 2.0
 PRESUMED_S = 1.5
 """A link is presumed to share another one's step for so long at most: its own probes have told by
 then, or are in the step themselves."""
+AGREES = 0.5
+"""One message that takes so much of what is presumed is enough for it."""
 SAMPLE_S = 0.05
 """Of a busy link one receipt in so long is a sample: a fit costs as much as a small frame."""
 
@@ -86,8 +88,8 @@ class Neighbour:
 
     @property
     def probe_bytes(self) -> int:
-        """Of a probe that tells whether the rate is what it was."""
-        size = int(PROBE_TAKES_S * self.estimate.bytes_per_s)
+        """Of a probe that tells whether the rate is what it was, or what is presumed."""
+        size = int(PROBE_TAKES_S * min(self.estimate.bytes_per_s, self.presumed[0]))
         return min(max(size, PROBE_BYTES_MIN), PROBE_BYTES_MAX)
 
     def is_doubted(self, nbytes: int, seconds: float) -> bool:
@@ -124,21 +126,29 @@ class Neighbour:
         nbytes = max(1, like.typical_bytes)
         self.presumed = nbytes / max(like.seconds(nbytes), 1e-9), now_s + PRESUMED_S
 
+    def is_presumed(self, nbytes: int, seconds: float, now_s: float) -> bool:
+        """Whether a message shows that the link shares the step, as was presumed."""
+        most, until_s = self.presumed
+        return now_s < until_s and seconds >= AGREES * nbytes / most > self.estimate.seconds(nbytes)
+
     def learn(self, nbytes: int, seconds: float, now_s: float) -> LinkEstimate | None:
         """One message's receipt; what was believed before, where it makes a step known."""
         if not self.probes and now_s - self.sampled_s < SAMPLE_S:
             return None
         is_doubted, before = self.is_doubted(nbytes, seconds), self.estimate
-        self.estimate = before.add(nbytes, seconds)
+        if nbytes >= PROBE_BYTES_MIN and self.is_presumed(nbytes, seconds, now_s):
+            is_doubted, self.estimate = False, before.restarted(nbytes, seconds)
+        else:
+            self.estimate = before.add(nbytes, seconds)
         has_stepped = self.estimate.steps > before.steps
         if not self.probes:
             self.used_s = now_s
         self.sampled_s = now_s
-        if self.estimate.is_telling(nbytes):
+        if nbytes >= PROBE_BYTES_MIN:
+            self.presumed = (math.inf, -math.inf)
+        if has_stepped or self.estimate.is_telling(nbytes):
             self.rated_s = now_s
             self.doubted = self.doubted + 1 if is_doubted else 0
-            if has_stepped or not is_doubted:
-                self.presumed = (math.inf, -math.inf)
         self._answered(seconds)
         if not self.probes and self.needs_look(now_s):
             self.probes = [self.probe_bytes]
