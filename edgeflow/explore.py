@@ -47,8 +47,8 @@ busy hour pays for no burst of trials, and the first ones need not wait for a hu
 PATIENCE = 4.0
 """A trial may take so many times what it is believed to take, before another way is taken."""
 PATIENCE_S_MIN = 1.0
-PRICED_S = 10.0
-"""Beliefs are asked for this often: 1 ms of a desktop's core."""
+PRICED_S, NEW_S = 10.0, 0.5
+"""Beliefs are asked for this often, and where a way is new: 1 ms of a desktop's core."""
 SMOOTH = 0.2
 """Weight of the newest frame in what is usual."""
 PLACES_MAX = 512
@@ -162,6 +162,12 @@ class Explorer:
         """Whether a trial is to be thought of at all; of a node that eased always."""
         has_credit = self.budget_s >= -CREDIT * self.usual_s
         return self.usual_s > 0 and self.since >= GAP and (has_credit or bool(self.eased))
+
+    def needs_prices(self, ways: Iterable[Way], now_s: float) -> bool:
+        """Whether what is believed of these is old, or nothing is: a node has just joined."""
+        rest_s = now_s - self.priced_s
+        is_new = any(way.line not in self.believed for way in ways)
+        return rest_s >= PRICED_S or (is_new and rest_s >= NEW_S)
 
     def choose(self, ways: Iterable[Way], now_s: float) -> Trial | None:
         """Of these the doubtful one that is believed to be the best and may be better than the

@@ -17,7 +17,7 @@ import numpy as np
 from edgeflow.cost import CostModel, NodeCost, Seconds, Workload
 from edgeflow.estimate import RatioEstimate
 from edgeflow.events import Effect, Publish
-from edgeflow.explore import PRICED_S, Explorer, Trial, is_explored
+from edgeflow.explore import Explorer, Trial, is_explored
 from edgeflow.graph import Graph
 from edgeflow.heldplan import HeldPlan, Way
 from edgeflow.messages import Held, Spec
@@ -167,7 +167,7 @@ class Upkeep:
         ]
         if not others or not explorer.may_ask():
             return None
-        if now_s - explorer.priced_s >= PRICED_S or way.line not in explorer.believed:
+        if explorer.needs_prices((way, *others), now_s):
             explorer.believe(*priced(parts, held, graph, now_s), way.line, now_s)
         return explorer.choose(others, now_s)
 

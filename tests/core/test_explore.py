@@ -12,7 +12,9 @@ from edgeflow.explore import (
     CREDIT,
     EASED,
     GAP,
+    NEW_S,
     PATIENCE,
+    PRICED_S,
     REST_S,
     SAVED,
     TRIALS,
@@ -109,6 +111,16 @@ def test_a_node_whose_other_load_went_is_doubtful_at_once() -> None:
     settle(found, OTHER, now_s + 1000)
     found.on_load({"edge-2": 0.2}, now_s + 1001)
     assert found.is_doubtful(OTHER, now_s + 1001), "and again"
+
+
+def test_a_way_that_is_new_is_priced_at_once() -> None:
+    """The node of it joined a moment ago; it was left for ten seconds."""
+    found = explorer()
+    assert not found.needs_prices([RUNNING, OTHER, MIXED], NOW_S + NEW_S)
+    del found.believed[OTHER.line]
+    assert not found.needs_prices([RUNNING, OTHER], NOW_S + NEW_S / 2)
+    assert found.needs_prices([RUNNING, OTHER], NOW_S + NEW_S)
+    assert found.needs_prices([RUNNING], NOW_S + PRICED_S)
 
 
 def test_a_node_that_eased_is_tried_though_trials_of_busy_ones_spent_the_budget() -> None:
