@@ -46,7 +46,7 @@ RATED_BYTES = 32_768
 SMALL_BYTES, LIGHT_BYTES = 4096, 1 << 16
 """Messages between these tell no rate of a link whose rate is known: what they take varies with how
 busy both nodes are, by more than their bytes take on all but slow links. Halos are such messages;
-smaller ones are mostly probes, of links that are idle."""
+smaller ones are mostly probes: so little fits into one flight of packets, and its time is delay."""
 TELLING_S = 0.03
 """Unless their bytes take so long: what a busy node adds is less."""
 JITTER_S = 0.002

@@ -23,7 +23,7 @@ and tiles are planned by who is how well linked. Slower links are spared a megab
 PROBE_IDLE_S, PROBE_FIRST_S = 60.0, 1.0
 """A link is probed once in so long while this node has nothing to do, 90 MB a day at most; a new
 one the sooner, after 1, 2, 4 … s: nodes that have just started are too busy to tell much."""
-SMALL_BYTES, SMALL_S = 1 << 10, 5.0
+PROBE_SMALL_BYTES, PROBE_SMALL_S = 1 << 10, 5.0
 """Of the probe that tells what a message takes beside its bytes, there and back. One goes before
 each larger probe, and so often over every link while frames pass through this node: all frames are
 of one size, and what that takes could be delay or rate. Rarer trusts for longer what was measured

@@ -19,7 +19,7 @@ from edgeflow.events import CloseLink, Effect, OpenLink, SendProbe
 from edgeflow.headers import size_bytes
 from edgeflow.membership import Peer
 from edgeflow.messages import Caps, LinkReport, ProbeData, TensorHead
-from edgeflow.neighbour import SMALL_BYTES, SMALL_S, Neighbour
+from edgeflow.neighbour import PROBE_SMALL_BYTES, PROBE_SMALL_S, Neighbour
 
 LIVE_S = 20.0
 """Without a frame for so long there is nothing to do."""
@@ -152,17 +152,17 @@ class Neighbours:
             is_lost = now_s - link.asked_s > PROBE_LOST_S
             return self._next_probe(name, link, now_s) if is_lost else []
         if now_s - link.rated_s > link.rest_s(now_s):
-            link.probes = [SMALL_BYTES, link.probe_bytes]
+            link.probes = [PROBE_SMALL_BYTES, link.probe_bytes]
             link.rounds += 1
-        elif is_live and now_s - link.tripped_s > SMALL_S:
-            link.probes = [SMALL_BYTES]
+        elif is_live and now_s - link.tripped_s > PROBE_SMALL_S:
+            link.probes = [PROBE_SMALL_BYTES]
         return self._next_probe(name, link, now_s)
 
     def _next_probe(self, name: str, link: Neighbour, now_s: float) -> list[Effect]:
         if not link.probes:
             return []
         link.asked_s = now_s
-        if link.probes[0] == SMALL_BYTES:
+        if link.probes[0] == PROBE_SMALL_BYTES:
             link.tripped_s = now_s
         return [SendProbe(name, ProbeData(link.probes[0]))]
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from edgeflow.estimate import LIGHT_BYTES
+from edgeflow.estimate import LIGHT_BYTES, SMALL_BYTES
 from edgeflow.events import Transferred
 from edgeflow.messages import Receipt
 
@@ -40,8 +40,6 @@ ASK_S = 0.05
 LIGHT_S, LIGHT_ASK_S = 0.05, 0.25
 """Light messages, where the last one took less than that, are asked about this often: what they
 took is a busy machine's time more than the link's."""
-SMALL_BYTES = 4096
-"""So little fits into one flight of packets: such a message's time is delay, there and back."""
 APART_S = 0.01
 """What a message that overlapped another must have had the link for to tell of it: receipts of
 quicker ones are apart by how busy the two machines are."""

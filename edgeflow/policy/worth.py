@@ -97,8 +97,8 @@ class Worth:
         gain, words = gain_of(_as_told(question), proposal)
         if math.isinf(gain):
             return words
-        doubt = doubt_of(question, proposal) if gain > MARGIN else 0.0
-        doubt *= SMALL_SIGMAS / SIGMAS if gain < SMALL else 1.0
+        sigmas = SMALL_SIGMAS if gain < SMALL else SIGMAS
+        doubt = doubt_of(question, proposal, sigmas) if gain > MARGIN else 0.0
         self._lead(question, gain - max(MARGIN, doubt))
         if gain <= MARGIN or self._lately(question, 60.0) >= CHANGES_A_MINUTE:
             return ""
@@ -177,7 +177,7 @@ def _was_quicker(question: Question, plan: str) -> bool:
     return median(there.flights_s) < (1 - MARGIN) * median(here.flights_s)
 
 
-def doubt_of(question: Question, proposal: Proposal) -> float:
+def doubt_of(question: Question, proposal: Proposal, sigmas: float = SIGMAS) -> float:
     """Which share of the running plan's price the gain may be off by."""
     assert question.plan is not None
     try:
@@ -186,4 +186,4 @@ def doubt_of(question: Question, proposal: Proposal) -> float:
         off_s = difference_deviation_s(costs, running, proposal.placement)
     except EdgeflowError:
         return DOUBT_MAX
-    return min(DOUBT_MAX, SIGMAS * off_s / max(question.standing.seconds, 1e-9))
+    return min(DOUBT_MAX, sigmas * off_s / max(question.standing.seconds, 1e-9))

@@ -35,8 +35,10 @@ from edgeflow.messages import (
     Availability,
     BlobChunk,
     Board,
+    Caps,
     Claim,
     Leader,
+    Load,
     Notice,
     Plan,
     PlanId,
@@ -328,7 +330,8 @@ def test_nesting_in_unknown_fields_ends_in_a_refusal_not_in_a_crash() -> None:
 @given(st.binary(max_size=200), st.sampled_from(["state", "caps", "load", "availability"]))
 def test_random_payloads_are_refused_or_are_messages(raw: bytes, leaf: str) -> None:
     with contextlib.suppress(CodecError):
-        decode_control("home", f"edgeflow/home/nodes/a/{leaf}", raw)
+        message = decode_control("home", f"edgeflow/home/nodes/a/{leaf}", raw)
+        assert isinstance(message, State | Caps | Load | Availability)
 
 
 @QUICK

@@ -15,10 +15,10 @@ from edgeflow.neighbour import (
     PROBE_FIRST_S,
     PROBE_IDLE_S,
     PROBE_LIVE_S,
+    PROBE_SMALL_BYTES,
+    PROBE_SMALL_S,
     PROBE_TAKES_S,
     PROBES_BYTES,
-    SMALL_BYTES,
-    SMALL_S,
 )
 from edgeflow.neighbours import LINKS_MAX, PROBE_LOST_S, Neighbours, dials
 
@@ -139,7 +139,7 @@ def test_a_new_link_is_probed_and_an_idle_one_again() -> None:
         assert links.tick(MINE, alive, False, due_s - 0.2) == []
         found = links.tick(MINE, alive, False, due_s + 0.2)
         sizes = [each.message.size_bytes for each in until_quiet(links, found, 1e7, due_s + 0.2)]
-        assert sizes == [SMALL_BYTES, PROBE_BYTES_MAX]
+        assert sizes == [PROBE_SMALL_BYTES, PROBE_BYTES_MAX]
         pauses.append(due_s - now_s)
         now_s = links.links["cloud-1"].rated_s
     assert pauses == [1, 2, 4, 8, 16, 32, PROBE_IDLE_S, PROBE_IDLE_S]
@@ -193,7 +193,7 @@ def test_while_frames_pass_a_link_that_they_avoid_is_probed_small_and_often() ->
     found = links.tick(MINE, alive, True, 39.3 + PROBE_LIVE_S)
     rate = links.report(99.0)["cloud-1"].bytes_per_s
     sizes = [each.message.size_bytes for each in until_quiet(links, found, 4e6 / 8, 42.0)]
-    assert sizes == [SMALL_BYTES, min(PROBE_BYTES_MAX, int(PROBE_TAKES_S * rate))]
+    assert sizes == [PROBE_SMALL_BYTES, min(PROBE_BYTES_MAX, int(PROBE_TAKES_S * rate))]
 
 
 def test_frames_of_one_size_leave_delay_and_rate_to_small_probes() -> None:
@@ -219,9 +219,9 @@ def test_a_link_that_only_carries_results_is_left_alone() -> None:
     links = measured(4e6 / 8)
     alive = [peer(caps("cloud-1", DEVICE))]
     assert links.tick(MINE, alive, True, 39.3 + PROBE_LIVE_S) == []
-    (probe,) = links.tick(MINE, alive, True, 39.3 + SMALL_S)
+    (probe,) = links.tick(MINE, alive, True, 39.3 + PROBE_SMALL_S)
     assert isinstance(probe, SendProbe)
-    assert probe.message.size_bytes == SMALL_BYTES
+    assert probe.message.size_bytes == PROBE_SMALL_BYTES
 
 
 def test_a_link_that_got_quick_is_known_to_be_after_one_look() -> None:
@@ -264,7 +264,7 @@ def test_a_quick_link_that_carries_small_messages_is_seldom_probed() -> None:
             links.on_transferred("cloud-1", 5_000, 0.002 + 5_000 / rate, now_s)
             found = links.tick(MINE, alive, True, now_s)
             sizes |= {each.message.size_bytes for each in until_quiet(links, found, rate, now_s)}
-        assert SMALL_BYTES in sizes
+        assert PROBE_SMALL_BYTES in sizes
         assert (len(sizes) > 1) == is_probed
 
 

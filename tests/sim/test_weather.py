@@ -145,7 +145,7 @@ def test_regret_over_10_minutes_of_4g_is_at_most_10_percent() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="rates that hold for seconds are chased: to stay where one is costs less")
+@pytest.mark.xfail(reason="rates that hold for seconds are followed too late", strict=True)
 def test_regret_over_10_minutes_of_a_crowded_wifi_is_at_most_10_percent() -> None:
     assert over_trace("crowded-wifi", 1).regret(30.0) <= 1.10
 
