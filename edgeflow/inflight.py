@@ -19,7 +19,7 @@ most 3 attempts, retries within the budget (D7); all outputs of a Result are of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from edgeflow.doubts import TIMEOUT_DOUBT_S, WORKER_DOUBT_S, Doubts
@@ -42,8 +42,9 @@ PARKED_FRAMES_MAX = 256
 PARKED_BYTES_MAX = 256 << 20
 """The same in bytes of input: a Pi keeps the rest of its memory."""
 BROKEN_S = DEAD_S
-"""A plan that lost a node is not tried again before all have had time to know that it is dead; a
-new plan, or the node's link coming back, ends the wait. Lower spends attempts on a dead node."""
+"""A way that lost a node is not tried again before all have had time to know that it is dead, nor
+is another one with that node; a plan without it, or its link coming back, ends the wait. Lower
+spends attempts on a dead node."""
 
 
 @dataclass(slots=True)
@@ -53,8 +54,8 @@ class Inflight(Outcomes):
     paces: dict[str, Pace] = field(default_factory=dict)
     full: set[str] = field(default_factory=set)
     """Deployments with a usable plan and no room in the window, when frames were last sent."""
-    broken: dict[Route, float] = field(default_factory=dict)
-    """Way -> not before."""
+    broken: dict[Route | str, float] = field(default_factory=dict)
+    """Way, or node that another one has no link to -> not before."""
     doubts: Doubts = field(default_factory=Doubts)
     explorers: dict[str, Explorer] = field(default_factory=dict)
     """Of deployments whose doubtful ways are tried."""
@@ -140,8 +141,8 @@ class Inflight(Outcomes):
     def tick(self, now_s: float) -> list[Effect]:
         """Deadlines and attempt time-outs."""
         self.doubts.tick(now_s)
-        for route in [each for each, until_s in self.broken.items() if now_s >= until_s]:
-            del self.broken[route]
+        for what in [each for each, until_s in self.broken.items() if now_s >= until_s]:
+            del self.broken[what]
         effects: list[Effect] = []
         if self.waking.looks_first():
             return effects
@@ -218,7 +219,10 @@ class Inflight(Outcomes):
         if message.code == "malformed":  # the input is to blame, so no other try would help
             return self.end(frame, message.code, message.text, now_s)
         if message.code == "peer-lost":
-            self.broken[frame.last.way.route] = now_s + BROKEN_S
+            way = frame.last.way
+            self.broken[way.route] = now_s + BROKEN_S
+            if message.lost in way.split.nodes and message.lost != way.plan.source:
+                self.broken[message.lost] = now_s + BROKEN_S
         return self.retry(frame, message.code, message.text, now_s)
 
     def on_lost(self, is_over: Callable[[Route], bool], now_s: float) -> list[Effect]:
@@ -231,9 +235,10 @@ class Inflight(Outcomes):
                 effects += self.retry(frame, "peer-lost", "a node of the plan was lost", now_s)
         return effects
 
-    def is_broken(self, route: Route, now_s: float) -> bool:
-        """Whether a way lost a node so lately that it is not tried yet."""
-        return now_s < self.broken.get(route, 0.0)
+    def is_broken(self, way: Way, now_s: float) -> bool:
+        """Whether it, or another way, lost one of its nodes so lately that it is not tried yet."""
+        parts: Iterable[Route | str] = (way.route, *way.nodes)
+        return any(now_s < self.broken.get(each, 0.0) for each in parts)
 
     def plans_in_use(self) -> frozenset[str]:
         """Hashes of the plans that open frames fly under."""

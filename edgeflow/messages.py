@@ -616,6 +616,8 @@ class Failure(Struct, frozen=True, tag="failure"):
     code: str
     """failed malformed peer-lost worker-died"""
     text: Sentence
+    lost: Name | None = None
+    """peer-lost: the node that its sender has no link to"""
 
 
 class Cancel(Struct, frozen=True, tag="cancel"):

@@ -149,6 +149,7 @@ class NodeCore:
 
     def _on_link_up(self, event: LinkUp, now_s: float) -> list[Effect]:
         self.parts.membership.on_link(event.peer, event.session, True)
+        self.parts.inflight.broken.pop(event.peer, None)
         for held in self.parts.holdings.plans.values():
             for way in held.ways:
                 if event.peer in way.nodes:

@@ -263,7 +263,7 @@ class Stage:
     ) -> list[Effect]:
         if node != self.me and node not in linked:
             text = f"{self.me} has no link to {node}"
-            return [self._signal(work.frame, "peer-lost", text)]
+            return [self._signal(work.frame, "peer-lost", text, node)]
         return [SendTensors(node, message, (bundle,))]
 
     def _refuse(self, frame: Frame, code: str, text: str = "") -> list[Effect]:
@@ -271,8 +271,8 @@ class Stage:
         refusal = Refusal(frame.deployment, frame.frame, frame.attempt, code, frame.plan, text)
         return [SendSignal(frame.source, refusal)]
 
-    def _signal(self, frame: Frame, code: str, text: str) -> Effect:
-        failure = Failure(frame.deployment, frame.frame, frame.attempt, code, text)
+    def _signal(self, frame: Frame, code: str, text: str, lost: str | None = None) -> Effect:
+        failure = Failure(frame.deployment, frame.frame, frame.attempt, code, text, lost)
         return SendSignal(frame.source, failure)
 
     def _forget(self, work: Work) -> list[Effect]:

@@ -142,7 +142,7 @@ class Upkeep:
             way
             for way in held.ways
             if way.peers <= linked
-            and not parts.inflight.is_broken(way.route, now_s)
+            and not parts.inflight.is_broken(way, now_s)
             and all(parts.membership.is_here(node, sessions[node], now_s) for node in way.nodes)
         )
 

@@ -69,7 +69,7 @@ class Source:
     def pump(self, window: int = 4, window_bytes: int = 1 << 30) -> list[Frame]:
         """What leaves for the fleet now, as after each event."""
         self.inflight.full.clear()
-        if self.plan is None or self.inflight.is_broken(self.plan.route, self.now_s):
+        if self.plan is None or self.inflight.is_broken(self.plan, self.now_s):
             return []
         room = Window(window, window_bytes)
         effects = self.inflight.pump("job", self.plan, room, TOY, self.now_s)
@@ -92,9 +92,11 @@ class Source:
         refusal = Refusal("job", sent.frame, sent.attempt, code, sent.plan)
         return self.inflight.on_refusal(refusal, self.now_s)
 
-    def fail(self, sent: Frame, code: str = "failed", node: str = "edge-1") -> list[Effect]:
-        """A node cannot compute it."""
-        failure = Failure("job", sent.frame, sent.attempt, code, "it broke")
+    def fail(
+        self, sent: Frame, code: str = "failed", node: str = "edge-1", lost: str | None = None
+    ) -> list[Effect]:
+        """A node cannot compute it, or send it on to the `lost` one."""
+        failure = Failure("job", sent.frame, sent.attempt, code, "it broke", lost)
         return self.inflight.on_failure(failure, node, self.now_s)
 
     def wait(self, seconds: float) -> list[Effect]:

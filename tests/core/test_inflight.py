@@ -169,6 +169,39 @@ def test_a_plan_that_lost_a_node_rests_until_it_may_work_again(source: Source) -
     assert len(source.pump()) == 1
 
 
+BOTH = "stem @edge-1 | left..head @edge-2"
+
+
+def test_no_way_with_a_node_that_another_has_lost_takes_an_attempt(source: Source) -> None:
+    """Three fallbacks with it took all three attempts, before its death was known."""
+    source.plan = held(1, BOTH)
+    source.submit()
+    (sent,) = source.pump()
+    source.fail(sent, "peer-lost", lost="edge-2")
+    source.plan, lost = held(2, "stem @edge-2 | left..head @edge-1"), source.plan
+    assert source.pump() == []
+    source.plan = held(3)
+    (again,) = source.pump()
+    source.result(again)
+    source.submit()
+    source.wait(BROKEN_S)
+    source.plan = lost
+    assert len(source.pump()) == 1
+
+
+@pytest.mark.parametrize("lost", ["cam-1", "cloud-1", None])
+def test_only_a_node_that_computes_for_an_attempt_is_lost_by_it(
+    source: Source, lost: str | None
+) -> None:
+    """All ways have their source, and who names a node of no part in this knows nothing of it."""
+    source.plan = held(1, BOTH)
+    source.submit()
+    (sent,) = source.pump()
+    source.fail(sent, "peer-lost", lost=lost)
+    source.plan = held(2, "stem @cloud-1 | left..head @edge-2")
+    assert len(source.pump()) == 1
+
+
 def test_a_lost_node_parks_all_frames_of_its_plan(source: Source) -> None:
     source.submit()
     source.submit()

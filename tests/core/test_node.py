@@ -50,6 +50,7 @@ from edgeflow.messages import (
     Board,
     Caps,
     Claim,
+    Failure,
     Frame,
     Held,
     LayerTimes,
@@ -89,10 +90,11 @@ def load(name: str, seq: int, session: int = 1, claim: Claim | None = None) -> L
     return Load(name, session, seq, 0, 0, None, False, 0, 0, {}, claim, {}, {})
 
 
-def plan(seq: int = 1, line: str = SPLIT) -> Plan:
-    nodes = {name: 1 for name in TIERS if name == "cam-1" or f"@{name}" in line}
+def plan(seq: int = 1, line: str = SPLIT, *fallbacks: str) -> Plan:
+    lines = (line, *fallbacks)
+    nodes = {name: 1 for name in TIERS if name == "cam-1" or f"@{name}" in " ".join(lines)}
     name = PlanId(LEADER, seq)
-    made = Plan(name, "job", MODEL, "cam-1", nodes, (line,), 0.01, 0.01, "x", "y", "0" * 64)
+    made = Plan(name, "job", MODEL, "cam-1", nodes, lines, 0.01, 0.01, "x", "y", "0" * 64)
     return replace(made, hash=plan_hash(made))
 
 
@@ -351,6 +353,23 @@ def test_a_lost_node_in_the_middle_parks_the_frames_until_it_is_known_dead(cam: 
     frame = cam.core.parts.inflight.frames[1]
     assert (frame.flying, frame.spent) == (False, 1)
     assert len(sent(cam.hear(LinkUp("cloud-1", 1)))) == 1
+
+
+def test_a_node_that_another_lost_is_in_no_fallback_that_is_taken(cam: Node) -> None:
+    """Its death is not known here yet: the link to it, or the broker's word, takes longer."""
+    ending = "squeeze..head @edge-2"
+    last = "stem..head @cloud-1"
+    cam.hold(plan(1, f"stem..join @edge-1 | {ending}", f"stem..join @cloud-1 | {ending}", last))
+    (first,) = sent(cam.submit(1))
+    assert isinstance(first.message, Frame)
+    lost = Failure("job", 1, 1, "peer-lost", "edge-1 has no link to edge-2", "edge-2")
+    (again,) = sent(cam.hear(Signal("edge-1", 1, lost)))
+    assert isinstance(again.message, Frame)
+    assert (again.peer, again.message.variant) == ("cloud-1", 2)
+    cam.hear(LinkUp("edge-2", 1))
+    (other,) = sent(cam.submit(2))
+    assert isinstance(other.message, Frame)
+    assert other.message.variant == 0, "its link is back"
 
 
 def test_a_silent_node_in_the_middle_parks_the_frames_too(cam: Node) -> None:

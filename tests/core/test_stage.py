@@ -234,6 +234,7 @@ def test_a_lost_next_hop_is_told_to_the_source(worker: Worker) -> None:
     (told,) = [e for e in worker.done(frozenset()) if isinstance(e, SendSignal)]
     assert isinstance(told.message, Failure)
     assert (told.peer, told.message.code) == ("cam-1", "peer-lost")
+    assert told.message.lost == "cloud-1"
 
 
 def test_a_segment_that_fails_is_told_and_the_next_one_runs(worker: Worker) -> None:
