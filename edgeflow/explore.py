@@ -5,7 +5,8 @@
 
 A *place* is a node or a directed link. It is doubtful where no frame of this deployment used it for
 REST_S. One trial that takes what was believed settles it; TRIALS where none ever used it, or where
-it was quicker than believed; each time for twice as long.
+it was quicker than believed; each time for twice as long. Trials that are quicker than the running
+plan cost nothing: they go on until its price is sure enough to follow, TRIALS_QUICK at most.
 A node whose other load went is doubtful at once, whatever settled it: what it does beside this
 deployment is in its heartbeat, and only a trial tells what is left of that.
 
@@ -30,8 +31,9 @@ from edgeflow.messages import Spec
 REST_S, REST_S_MAX = 10.0, 120.0
 """A place that no frame used for so long may have changed. Shorter finds a node that got idle
 sooner, and tries more in vain."""
-TRIALS = 3
-"""Samples that make an estimate believe a step (`edgeflow.estimate`)."""
+TRIALS, TRIALS_QUICK, QUICK = 3, 8, 0.95
+"""Samples that make an estimate believe a step (`edgeflow.estimate`); and that make it sure of a
+gain of a sixth, where each trial takes less than this share of the usual."""
 NEWS = 0.8
 """A trial that takes less than this share of what was believed is news, and others follow it."""
 WORTH = 2.0
@@ -51,9 +53,16 @@ PRICED_S, NEW_S = 10.0, 0.5
 """Beliefs are asked for this often, and where a way is new: 1 ms of a desktop's core."""
 SMOOTH = 0.2
 """Weight of the newest frame in what is usual."""
+CALM_FRAMES = 24
+"""A node's ratio is its own, and no more that of its first, cold runs, after so many frames: the
+window of its estimate. More learns later how quick a node is without load."""
 PLACES_MAX = 512
 NO_TRIALS = frozenset({"static", "partnner", "profile-first"})
 """Policies that ask for nothing, or measure by themselves."""
+
+
+Home = tuple[str, int]
+"""A node in one of its sessions."""
 
 
 class Belief(NamedTuple):
@@ -107,6 +116,8 @@ class Explorer:
     priced_s: float = -math.inf
     tried: Way | None = None
     """The way of the trial that is under way."""
+    followed: str = ""
+    """The placement line of the last trial, where others shall follow it."""
     believed: dict[str, Belief] = field(default_factory=dict)
     """By placement line."""
     loads: dict[str, float] = field(default_factory=dict)
@@ -115,6 +126,10 @@ class Explorer:
     """By node, the most that was since a frame was there."""
     eased: set[str] = field(default_factory=set)
     """Nodes whose other load went since: believed to be as quick as without it."""
+    frames: dict[Home, int] = field(default_factory=dict)
+    """Of running plans, that a node had a part in."""
+    calm: dict[Home, float] = field(default_factory=dict)
+    """The least ratio that a node told, after CALM_FRAMES of these."""
 
     def on_answered(self, way: Way, flight_s: float, now_s: float) -> None:
         """A frame along the way of all: it took so long."""
@@ -126,6 +141,19 @@ class Explorer:
         for place in way.places:
             self.doubts[place] = Doubt(now_s + REST_S)
             self._was_at(place, is_settled=True)
+        for node in way.nodes:
+            home = node, way.plan.sessions[node]
+            self.frames[home] = self.frames.pop(home, 0) + 1
+        while len(self.frames) > PLACES_MAX:
+            home = next(iter(self.frames))
+            del self.frames[home]
+            self.calm.pop(home, None)
+
+    def on_ratios(self, ratios: Mapping[Home, float]) -> None:
+        """How slow nodes say they are now, as ratios to when they were timed."""
+        for home, ratio in ratios.items():
+            if self.frames.get(home, 0) >= CALM_FRAMES:
+                self.calm[home] = min(ratio, self.calm.get(home, math.inf))
 
     def on_load(self, loads: Mapping[str, float], now_s: float) -> None:
         """What nodes do beside this deployment now, as shares of their time."""
@@ -146,11 +174,14 @@ class Explorer:
             return
         belief = self.believed.get(way.line, UNKNOWN)
         is_news = took_s < NEWS * belief.now * self.usual_s
+        is_quick = took_s < QUICK * self.usual_s
         for place in way.places:
-            self._settle(place, is_news, now_s)
-        if is_news:
+            self._settle(place, is_news, is_quick, now_s)
+        if is_news or is_quick:
             times = took_s / self.usual_s
             self.believed[way.line] = Belief(times, min(times, belief.idle))
+        goes_on = (is_news or is_quick) and self.is_doubtful(way, now_s)
+        self.followed = way.line if goes_on else ""
 
     def is_doubtful(self, way: Way, now_s: float) -> bool:
         """Whether a frame along it would tell anything new."""
@@ -189,20 +220,24 @@ class Explorer:
     def believe(
         self, now: Mapping[str, float], idle: Mapping[str, float], running: str, now_s: float
     ) -> None:
-        """Seconds that each placement line should take: as things are known, and without load."""
+        """Seconds that each placement line should take: as things are known, and without load. What
+        the last trial took is believed until those that follow it have changed what is known."""
         usual, self.priced_s = now.get(running, math.inf), now_s
+        found = self.believed.get(self.followed)
         self.believed = (
             {line: Belief(now[line] / usual, idle[line] / usual) for line in now}
             if 0 < usual < math.inf
             else {}
         )
+        if found is not None and self.followed in self.believed:
+            self.believed[self.followed] = found
 
     def _times(self, way: Way) -> float:
         """What a way is believed to take, over what the running one takes."""
         belief = self.believed.get(way.line, UNKNOWN)
         return belief.idle if way.nodes & self.eased else belief.now
 
-    def _settle(self, place: Place, is_news: bool, now_s: float) -> None:
+    def _settle(self, place: Place, is_news: bool, is_quick: bool, now_s: float) -> None:
         """One more frame used it."""
         doubt = self.doubts.setdefault(place, Doubt())
         while len(self.doubts) > PLACES_MAX:
@@ -212,8 +247,9 @@ class Explorer:
         if (is_news and doubt.trials == 0) or doubt.until_s == -math.inf:
             doubt.needed = TRIALS
         doubt.trials += 1
-        self._was_at(place, is_settled=doubt.trials >= doubt.needed)
-        if doubt.trials >= doubt.needed:
+        is_settled = doubt.trials >= (TRIALS_QUICK if is_quick else doubt.needed)
+        self._was_at(place, is_settled=is_settled)
+        if is_settled:
             doubt.trials, doubt.needed, doubt.until_s = 0, 1, now_s + doubt.rest_s
             doubt.rest_s = min(2 * doubt.rest_s, REST_S_MAX)
 

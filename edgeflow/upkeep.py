@@ -9,7 +9,7 @@ Invariant: idempotent; what an event cannot have changed is not looked at.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from edgeflow.cost import CostModel, NodeCost, Seconds, Workload
 from edgeflow.estimate import RatioEstimate
 from edgeflow.events import Effect, Publish
-from edgeflow.explore import Explorer, Trial, is_explored
+from edgeflow.explore import Explorer, Home, Trial, is_explored
 from edgeflow.graph import Graph
 from edgeflow.heldplan import HeldPlan, Way
 from edgeflow.messages import Held, Spec
@@ -159,6 +159,7 @@ class Upkeep:
         if held is None or way.variant or not parts.inflight.is_spare(name):
             return None
         explorer.on_load(_other_loads(parts), now_s)
+        explorer.on_ratios(_ratios(parts, held.plan.model))
         doubts = parts.inflight.doubts.known
         others = [
             each
@@ -168,7 +169,7 @@ class Upkeep:
         if not others or not explorer.may_ask():
             return None
         if explorer.needs_prices((way, *others), now_s):
-            explorer.believe(*priced(parts, held, graph, now_s), way.line, now_s)
+            explorer.believe(*priced(parts, held, graph, explorer.calm, now_s), way.line, now_s)
         return explorer.choose(others, now_s)
 
     def _tell_held(self, now_s: float) -> list[Effect]:
@@ -215,14 +216,25 @@ def _other_loads(parts: Parts) -> dict[str, float]:
     }
 
 
+def _ratios(parts: Parts, model: str) -> dict[Home, float]:
+    """How slow each node says it is now, where it ran the model."""
+    return {
+        (name, peer.session): peer.load.compute_ratio[model]
+        for name, peer in parts.membership.peers.items()
+        if peer.load is not None and model in peer.load.compute_ratio
+    }
+
+
 def priced(
-    parts: Parts, held: HeldPlan, graph: Graph, now_s: float
+    parts: Parts, held: HeldPlan, graph: Graph, calm: Mapping[Home, float], now_s: float
 ) -> tuple[dict[str, float], dict[str, float]]:
     """By placement line of a plan's ways, the seconds of a frame as this node knows the fleet, and
-    if its nodes were as quick as when they were timed."""
+    if its nodes were as quick as when they were timed, or as they have been since."""
     cluster = survey(parts.membership, held.plan.source, held.plan.model, now_s)
+    homes = held.plan.sessions
     nodes = {
-        name: replace(node, ratio=min(1.0, node.ratio)) for name, node in cluster.nodes.items()
+        name: replace(node, ratio=min(1.0, node.ratio, calm.get((name, homes.get(name, 0)), 1.0)))
+        for name, node in cluster.nodes.items()
     }
     here = [way.line for way in held.ways if way.nodes <= cluster.nodes.keys()]
     layouts = [parse_placement(graph, line) for line in here]

@@ -13,7 +13,7 @@ from msgspec.structs import replace as changed
 
 from edgeflow.cost import CostModel
 from edgeflow.errors import EdgeflowError
-from edgeflow.placement import nodes_of, parse_placement
+from edgeflow.placement import format_placement, nodes_of, parse_placement
 from edgeflow.planning import Proposal
 from edgeflow.planning.attain import worth_of
 from edgeflow.planning.goal import Scale, restricted
@@ -31,34 +31,42 @@ def or_prepared(question: Question, best: Proposal) -> Proposal:
     `best`: which latency goes with it nobody said."""
     if question.plan is None or best.objective == "traffic":
         return best
-    found = (_priced(question, best, line) for line in question.plan.variants[1:])
-    near = [each for each in found if each is not None]
-    return min(near, key=lambda each: each.value, default=best)
+    found = (priced(question, best, line) for line in question.plan.variants[1:])
+    near = [
+        each
+        for each in found
+        if each is not None and each.value <= (1 + SLACK) * best.value and _fits(question, each)
+    ]
+    chosen = min(near, key=lambda each: each.value, default=None)
+    if chosen is None:
+        return best
+    reason = f"prepared already, and hardly worse than the best plan: {best.reason}"
+    return replace(chosen, reason=reason)
 
 
-def _priced(question: Question, best: Proposal, line: str) -> Proposal | None:
-    """A variant at the prices of now; None where it is too dear, may not run, or does not fit
-    beside other deployments."""
-    spec, usable = question.spec, question.cluster.nodes.keys() - set(question.shunned)
+def priced(question: Question, like: Proposal, line: str) -> Proposal | None:
+    """A placement line at the prices of now, in what else is said of another plan; None where it
+    may not run."""
+    usable = question.cluster.nodes.keys() - set(question.shunned)
     try:
-        layout = parse_placement(question.graph, line)
+        layout, goal = parse_placement(question.graph, line), goal_of(question.spec)
         if not nodes_of(layout) <= usable:
             return None
-        goal = goal_of(spec)
         costs = restricted(CostModel(question.graph, question.cluster), goal)
         terms = costs.evaluate(layout)
-        value, _ = worth_of(Scale.of(goal, costs), terms, goal.latency_s_max)
-        if not value <= (1 + SLACK) * best.value:
-            return None
-        ask(changed(spec, placement=line), question.graph, question.cluster, ())
     except EdgeflowError:
         return None
+    value, _ = worth_of(Scale.of(goal, costs), terms, goal.latency_s_max)
     return replace(
-        best,
-        placement=layout,
-        terms=terms,
-        predicted_s=terms.total_s,
-        optimal=False,
-        value=value,
-        reason=f"prepared already, and hardly worse than the best plan: {best.reason}",
+        like, placement=layout, terms=terms, predicted_s=terms.total_s, optimal=False, value=value
     )
+
+
+def _fits(question: Question, proposal: Proposal) -> bool:
+    """Whether it can be run beside other deployments."""
+    line = format_placement(question.graph, proposal.placement)
+    try:
+        ask(changed(question.spec, placement=line), question.graph, question.cluster, ())
+    except EdgeflowError:
+        return False
+    return True

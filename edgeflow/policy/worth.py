@@ -93,28 +93,33 @@ class Worth:
 
     def judge(self, question: Question, proposal: Proposal) -> str:
         """Why to switch, in words; empty where it is not worth it. What is, is remembered."""
-        assert question.plan is not None
+        gain, words = self.weigh(question, proposal)
+        if words and math.isfinite(gain):
+            assert question.plan is not None
+            ran_s = min(_since_s(question), MEMORY_S)
+            left, name = question.plan.variants[0], str(question.plan.id)
+            self.changes.append(Change(question.now_s, left, name, gain, ran_s))
+            self.rest()
+        return words
+
+    def weigh(self, question: Question, proposal: Proposal) -> tuple[float, str]:
+        """Which share of what is wanted it saves, infinite where the running plan cannot stay, and
+        why to switch, in words; empty where it is not worth it."""
         gain, words = gain_of(_as_told(question), proposal)
         if math.isinf(gain):
-            return words
+            return gain, words
         sigmas = SMALL_SIGMAS if gain < SMALL else SIGMAS
         doubt = doubt_of(question, proposal, sigmas) if gain > MARGIN else 0.0
         self._lead(question, gain - max(MARGIN, doubt))
         if gain <= MARGIN or self._lately(question, 60.0) >= CHANGES_A_MINUTE:
-            return ""
-        since_s = max(0.0, question.now_s - question.since_s)
+            return gain, ""
+        since_s = _since_s(question)
         lasts_s = min(max(since_s, LASTS_S_MIN), LASTS_S_MAX)
         needed = lost_s(question, proposal.placement) / lasts_s
         needed += self._margin(question, proposal, gain, doubt) + self._burnt(question, proposal)
         if gain <= needed or (gain - min(doubt, gain / 2)) * since_s < PATIENCE_S:
-            return ""
-        plan = question.plan
-        change = Change(
-            question.now_s, plan.variants[0], str(plan.id), gain, min(since_s, MEMORY_S)
-        )
-        self.changes.append(change)
-        self.rest()
-        return words
+            return gain, ""
+        return gain, words
 
     def _burnt(self, question: Question, proposal: Proposal) -> float:
         """Which share plans over these nodes lost lately by breaking down; once is chance."""
@@ -154,6 +159,11 @@ class Worth:
 
     def _lately(self, question: Question, seconds: float) -> int:
         return sum(question.now_s - each.at_s <= seconds for each in self.changes)
+
+
+def _since_s(question: Question) -> float:
+    """How long the running plan has run."""
+    return max(0.0, question.now_s - question.since_s)
 
 
 def _as_told(question: Question) -> Standing:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from edgeflow.codec import plan_hash
 from edgeflow.explore import (
+    CALM_FRAMES,
     CREDIT,
     EASED,
     GAP,
@@ -18,7 +19,9 @@ from edgeflow.explore import (
     REST_S,
     SAVED,
     TRIALS,
+    TRIALS_QUICK,
     WORTH,
+    Doubt,
     Explorer,
     Trial,
     is_explored,
@@ -132,7 +135,7 @@ def test_a_node_that_eased_is_tried_though_trials_of_busy_ones_spent_the_budget(
     assert not found.may_ask()
     found.on_load({"edge-2": 0.1}, NOW_S)
     assert found.may_ask()
-    for _ in range(TRIALS):
+    for _ in range(TRIALS_QUICK):
         assert found.choose([OTHER, MIXED], NOW_S) is not None
         found.on_tried(0.7 * USUAL_S, NOW_S)
     assert not found.may_ask(), "they have told what is left"
@@ -170,16 +173,62 @@ def test_a_way_over_a_busy_node_is_tried_if_it_were_better_without_that_load() -
     assert believing(3.0, idle=0.9).choose([OTHER], NOW_S) is not None
 
 
-def test_news_are_followed_at_once_until_an_estimate_believes_them() -> None:
-    found = believing(1.5)
-    settle(found, OTHER, NOW_S, times=1.5)
-    now_s = NOW_S + REST_S
-    for _ in range(TRIALS):
+def follow(found: Explorer, times: float, now_s: float) -> int:
+    """Trials that take so many times the usual, until nothing is doubtful; how many."""
+    count = 0
+    while found.is_doubtful(OTHER, now_s):
         found.since = GAP
         assert found.choose([OTHER], now_s) is not None
-        found.on_tried(0.5 * USUAL_S, now_s)
-        assert found.may_ask(), "who was quicker makes nobody wait"
-    assert not found.is_doubtful(OTHER, now_s)
+        found.on_tried(times * USUAL_S, now_s)
+        assert found.may_ask() or times > 1, "who was quicker makes nobody wait"
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize(("times", "trials"), [(1.1, TRIALS), (0.97, TRIALS), (0.9, TRIALS_QUICK)])
+def test_news_are_followed_at_once_until_they_are_sure_enough(times: float, trials: int) -> None:
+    """The estimate believes a step after TRIALS; that a tenth is no chance it says later."""
+    found = believing(1.5)
+    settle(found, OTHER, NOW_S, times=1.5)
+    assert follow(found, times, NOW_S + REST_S) == trials
+
+
+def test_a_trial_that_was_quick_by_chance_is_not_followed_for_long() -> None:
+    found = believing(1.1)
+    settle(found, OTHER, NOW_S, times=1.1)
+    now_s = NOW_S + REST_S
+    assert found.choose([OTHER], now_s) is not None
+    found.on_tried(0.9 * USUAL_S, now_s)
+    assert follow(found, 1.1, now_s) == 1
+
+
+def test_news_are_followed_although_prices_of_before_are_told_meanwhile() -> None:
+    """They came between the second trial and the third, which then was too dear for the budget."""
+    found = believing(4.0, idle=0.8)
+    found.doubts[("edge-2", "edge-2")] = Doubt(NOW_S)
+    found.on_load({"edge-2": 0.9}, NOW_S)
+    found.on_load({"edge-2": 0.1}, NOW_S)
+    assert found.choose([OTHER], NOW_S) is not None
+    found.on_tried(0.8 * USUAL_S, NOW_S)
+    found.eased.clear()
+    before = {LINES[0]: USUAL_S, LINES[1]: 4 * USUAL_S}
+    found.believe(before, before, LINES[0], NOW_S)
+    assert follow(found, 0.8, NOW_S) == TRIALS_QUICK - 1
+    found.believe(before, before, LINES[0], NOW_S)
+    assert found.believed[LINES[1]].now == pytest.approx(4.0), "what was found is told by now"
+
+
+def test_the_least_ratio_of_a_node_counts_once_it_is_its_own() -> None:
+    """Of the first, cold runs it says how cold they were."""
+    found, home = Explorer(0.02), ("edge-1", 1)
+    for at in range(CALM_FRAMES - 1):
+        found.on_answered(RUNNING, USUAL_S, at * USUAL_S)
+        found.on_ratios({home: 0.4})
+    assert found.calm == {}
+    found.on_answered(RUNNING, USUAL_S, NOW_S)
+    for ratio in (0.9, 0.8, 4.0):
+        found.on_ratios({home: ratio, ("edge-2", 1): 0.5, ("edge-1", 2): 0.5})
+    assert found.calm == {home: 0.8}
 
 
 def test_nothing_is_tried_beyond_the_credit_before_frames_have_earned_it() -> None:

@@ -55,6 +55,7 @@ from edgeflow.messages import (
     Held,
     LayerTimes,
     Leader,
+    LinkReport,
     Load,
     Outcome,
     Plan,
@@ -73,6 +74,7 @@ from edgeflow.messages import (
 from edgeflow.node import NodeCore
 from edgeflow.sim.toy import MODEL, TOY
 from edgeflow.timesheet import RETELL_S
+from edgeflow.upkeep import priced
 
 RATES = Rates(1e9, 1e9, 1e9, 1e-6)
 TIERS = {"cam-1": DEVICE, "edge-1": EDGE, "edge-2": EDGE, "cloud-1": CLOUD}
@@ -370,6 +372,27 @@ def test_a_node_that_another_lost_is_in_no_fallback_that_is_taken(cam: Node) -> 
     (other,) = sent(cam.submit(2))
     assert isinstance(other.message, Frame)
     assert other.message.variant == 0, "its link is back"
+
+
+def test_a_way_without_load_is_as_quick_as_its_nodes_ever_were(cam: Node) -> None:
+    """Timed while they were cold, they are quicker than that: at four times that when busy."""
+    cam.hold(plan(1, "stem..head @edge-1", "stem..head @cloud-1"))
+    up = LinkReport(True, 0.001, 1e6, 0, 9)
+    cam.tick(1.0)
+    cam.say(replace(load("edge-1", 9), links={"cam-1": up}))
+    cam.say(replace(load("cloud-1", 9), links={"cam-1": up}, compute_ratio={MODEL: 4.0}))
+    parts, held = cam.core.parts, cam.core.parts.holdings.active_plan("job")
+    assert held is not None
+
+    def seconds(calm: dict[tuple[str, int], float]) -> tuple[float, float]:
+        now, idle = priced(parts, held, TOY, calm, cam.now_s)
+        return now["stem..head @cloud-1"], idle["stem..head @cloud-1"]
+
+    now_s, timed_s = seconds({})
+    assert now_s > timed_s
+    assert seconds({("cloud-1", 1): 0.5})[0] == now_s
+    assert seconds({("cloud-1", 1): 0.5})[1] < timed_s
+    assert seconds({("cloud-1", 2): 0.5}) == (now_s, timed_s), "that was another session"
 
 
 def test_a_silent_node_in_the_middle_parks_the_frames_too(cam: Node) -> None:

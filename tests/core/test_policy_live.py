@@ -19,6 +19,7 @@ from edgeflow.policy.static import Static
 from edgeflow.policy.switching import BUILD_S, DISTURBED, Switches, lost_s, missing_bytes
 from edgeflow.policy.worth import CHANGES_A_MINUTE, LARGE, MARGIN
 from edgeflow.prices import TOLD_FRAMES
+from edgeflow.survey import SEARCH_S
 from tests.core.asking import CLAIM, GRAPH, SPEC, Asked, cluster
 
 
@@ -59,6 +60,41 @@ def test_a_small_gain_waits_and_a_smaller_one_is_none() -> None:
     assert 0.09 < 1 - best_s(asked) / price_s(asked) < 0.12
     assert asked.review(2.0) is None
     assert asked.review(8.0) is not None
+
+
+def two_edges(edge: float, other: float) -> Cluster:
+    """Of so many times the seconds; tiles could be planned for them, so that a search is dear."""
+    one = cluster(50, 2, edge)
+    links = {
+        (a.replace("edge", "edge-2"), b.replace("edge", "edge-2")): link
+        for (a, b), link in one.links.items()
+    }
+    other_node = replace(one.nodes["edge"], name="edge-2", ratio=other)
+    return replace(one, nodes={**one.nodes, "edge-2": other_node}, links={**one.links, **links})
+
+
+def test_a_small_gain_does_not_wait_for_the_next_search_where_that_is_dear() -> None:
+    asked = Asked(Live(), two_edges(1.0, 1.2), spec=changed(SPEC, tiles=True))
+    live = asked.policy
+    assert isinstance(live, Live)
+    assert "@edge-2" not in asked.first()
+    asked.cluster = two_edges(1.2, 1.05)
+    assert asked.review(0.5) is None, "found, and it has to prove itself"
+    searched_s, _ = live.searched
+    assert asked.review(0.5) is None
+    assert live.searched[0] == searched_s < asked.now_s, "there is no search in vain"
+    assert asked.review(SEARCH_S / 2) is not None
+    assert "@edge-2" in asked.line
+    assert live.found is None
+
+
+def test_what_was_found_is_not_taken_once_it_is_no_better() -> None:
+    asked = Asked(Live(), two_edges(1.0, 1.2), spec=changed(SPEC, tiles=True))
+    asked.first()
+    asked.cluster = two_edges(1.2, 1.05)
+    asked.review(0.5)
+    asked.cluster = two_edges(1.2, 1.25)
+    assert asked.review(SEARCH_S / 2) is None
 
 
 def test_what_is_not_certain_must_promise_more() -> None:
