@@ -8,7 +8,8 @@ REST_S. One trial that takes what was believed settles it; TRIALS where none eve
 it was quicker than believed; each time for twice as long. Trials that are quicker than the running
 plan cost nothing: they go on until its price is sure enough to follow, TRIALS_QUICK at most.
 A node whose other load went is doubtful at once, whatever settled it: what it does beside this
-deployment is in its heartbeat, and only a trial tells what is left of that.
+deployment is in its heartbeat, and only a trial tells what is left of that. So is a link that got
+FASTER.
 
 A way is tried while one of its places is doubtful, as long as it may be better than the running
 one: where believed to take no more than WORTH times as long, or where it would be quicker if the
@@ -43,6 +44,8 @@ GAP = 4
 EASED = 0.3
 """Share of a node's time by which its other load must have become less since a frame was there.
 Lower tries what hardly changed, higher leaves a node that got half idle to the next rest."""
+FASTER = 2.0
+"""Times the least rate of a link since a frame was there. Lower tries what noise makes of rates."""
 SAVED, CREDIT = 4.0, 2.0
 """Of the usual latency, what the budget holds at most, and what may be spent before it is earned: a
 busy hour pays for no burst of trials, and the first ones need not wait for a hundred frames."""
@@ -114,6 +117,8 @@ class Explorer:
     """Frames of the running plan since the last trial."""
     doubts: dict[Place, Doubt] = field(default_factory=dict)
     priced_s: float = -math.inf
+    running: str = ""
+    """The placement line that ran then."""
     tried: Way | None = None
     """The way of the trial that is under way."""
     followed: str = ""
@@ -124,6 +129,8 @@ class Explorer:
     """By node, its other load as a share of its time."""
     peaks: dict[str, float] = field(default_factory=dict)
     """By node, the most that was since a frame was there."""
+    lows: dict[Place, float] = field(default_factory=dict)
+    """By link, the least rate that was told since a frame was there."""
     eased: set[str] = field(default_factory=set)
     """Nodes whose other load went since: believed to be as quick as without it."""
     frames: dict[Home, int] = field(default_factory=dict)
@@ -165,6 +172,14 @@ class Explorer:
                 self.peaks[node] = load
                 self.eased.add(node)
 
+    def on_rates(self, rates: Mapping[Place, float], now_s: float) -> None:
+        """How quick links are told to be now, in bytes per second; prices of before are none."""
+        self.lows = {place: min(rate, self.lows.get(place, rate)) for place, rate in rates.items()}
+        for place, rate in rates.items():
+            if rate >= FASTER * self.lows[place]:
+                self.doubts[place], self.lows[place] = Doubt(now_s), rate
+                self.priced_s = -math.inf
+
     def on_tried(self, took_s: float, now_s: float) -> None:
         """The trial has its outcome, whatever that is."""
         self.budget_s -= max(0.0, took_s - self.usual_s)
@@ -194,10 +209,11 @@ class Explorer:
         has_credit = self.budget_s >= -CREDIT * self.usual_s
         return self.usual_s > 0 and self.since >= GAP and (has_credit or bool(self.eased))
 
-    def needs_prices(self, ways: Iterable[Way], now_s: float) -> bool:
-        """Whether what is believed of these is old, or nothing is: a node has just joined."""
+    def needs_prices(self, ways: Iterable[Way], running: str, now_s: float) -> bool:
+        """Whether what is believed of these is old, or of another running plan, which was left for
+        some reason; or nothing is: a node has just joined."""
         rest_s = now_s - self.priced_s
-        is_new = any(way.line not in self.believed for way in ways)
+        is_new = running != self.running or any(way.line not in self.believed for way in ways)
         return rest_s >= PRICED_S or (is_new and rest_s >= NEW_S)
 
     def choose(self, ways: Iterable[Way], now_s: float) -> Trial | None:
@@ -222,7 +238,7 @@ class Explorer:
     ) -> None:
         """Seconds that each placement line should take: as things are known, and without load. What
         the last trial took is believed until those that follow it have changed what is known."""
-        usual, self.priced_s = now.get(running, math.inf), now_s
+        usual, self.running, self.priced_s = now.get(running, math.inf), running, now_s
         found = self.believed.get(self.followed)
         self.believed = (
             {line: Belief(now[line] / usual, idle[line] / usual) for line in now}
@@ -256,6 +272,7 @@ class Explorer:
     def _was_at(self, place: Place, *, is_settled: bool) -> None:
         """A frame was there, and told what the load of now leaves."""
         node, to = place
+        self.lows.pop(place, None)
         if node == to and node in self.peaks:
             self.peaks[node] = self.loads.get(node, 0.0)
         if node == to and is_settled:

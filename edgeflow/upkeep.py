@@ -9,23 +9,21 @@ Invariant: idempotent; what an event cannot have changed is not looked at.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 
 import numpy as np
 
-from edgeflow.cost import CostModel, NodeCost, Seconds, Workload
+from edgeflow.beliefs import listen, priced
+from edgeflow.cost import NodeCost, Seconds, Workload
 from edgeflow.estimate import RatioEstimate
 from edgeflow.events import Effect, Publish
-from edgeflow.explore import Explorer, Home, Trial, is_explored
+from edgeflow.explore import Explorer, Trial, is_explored
 from edgeflow.graph import Graph
 from edgeflow.heldplan import HeldPlan, Way
 from edgeflow.messages import Held, Spec
 from edgeflow.pace import Window
 from edgeflow.parts import Parts, layer_seconds
-from edgeflow.placement import parse_placement
 from edgeflow.split import Segment
-from edgeflow.survey import survey
 from edgeflow.timings import Timings
 
 HELD_S = 2.0
@@ -158,8 +156,7 @@ class Upkeep:
         held = parts.holdings.active_plan(name)
         if held is None or way.variant or not parts.inflight.is_spare(name):
             return None
-        explorer.on_load(_other_loads(parts), now_s)
-        explorer.on_ratios(_ratios(parts, held.plan.model))
+        listen(explorer, parts, held.plan.model, now_s)
         doubts = parts.inflight.doubts.known
         others = [
             each
@@ -168,7 +165,7 @@ class Upkeep:
         ]
         if not others or not explorer.may_ask():
             return None
-        if explorer.needs_prices((way, *others), now_s):
+        if explorer.needs_prices((way, *others), way.line, now_s):
             explorer.believe(*priced(parts, held, graph, explorer.calm, now_s), way.line, now_s)
         return explorer.choose(others, now_s)
 
@@ -204,45 +201,6 @@ def _rest_s(told: Held, message: Held) -> float:
     before = [(each.id, each.hash, each.status) for each in told.plans]
     after = [(each.id, each.hash, each.status) for each in message.plans]
     return PROGRESS_S if before == after else 0.0
-
-
-def _other_loads(parts: Parts) -> dict[str, float]:
-    """By node, the share of its time that goes to other work than deployments."""
-    loads = ((name, peer.load) for name, peer in parts.membership.peers.items())
-    return {
-        name: max(0.0, load.cpu_percent / 100 - sum(load.busy.values()))
-        for name, load in loads
-        if load is not None
-    }
-
-
-def _ratios(parts: Parts, model: str) -> dict[Home, float]:
-    """How slow each node says it is now, where it ran the model."""
-    return {
-        (name, peer.session): peer.load.compute_ratio[model]
-        for name, peer in parts.membership.peers.items()
-        if peer.load is not None and model in peer.load.compute_ratio
-    }
-
-
-def priced(
-    parts: Parts, held: HeldPlan, graph: Graph, calm: Mapping[Home, float], now_s: float
-) -> tuple[dict[str, float], dict[str, float]]:
-    """By placement line of a plan's ways, the seconds of a frame as this node knows the fleet, and
-    if its nodes were as quick as when they were timed, or as they have been since."""
-    cluster = survey(parts.membership, held.plan.source, held.plan.model, now_s)
-    homes = held.plan.sessions
-    nodes = {
-        name: replace(node, ratio=min(1.0, node.ratio, calm.get((name, homes.get(name, 0)), 1.0)))
-        for name, node in cluster.nodes.items()
-    }
-    here = [way.line for way in held.ways if way.nodes <= cluster.nodes.keys()]
-    layouts = [parse_placement(graph, line) for line in here]
-    now, idle = CostModel(graph, cluster), CostModel(graph, replace(cluster, nodes=nodes))
-    return (
-        {line: now.evaluate(each).total_s for line, each in zip(here, layouts, strict=True)},
-        {line: idle.evaluate(each).total_s for line, each in zip(here, layouts, strict=True)},
-    )
 
 
 def _places(segment: Segment, graph: Graph) -> list[int]:

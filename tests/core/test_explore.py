@@ -12,6 +12,7 @@ from edgeflow.explore import (
     CALM_FRAMES,
     CREDIT,
     EASED,
+    FASTER,
     GAP,
     NEW_S,
     PATIENCE,
@@ -119,11 +120,30 @@ def test_a_node_whose_other_load_went_is_doubtful_at_once() -> None:
 def test_a_way_that_is_new_is_priced_at_once() -> None:
     """The node of it joined a moment ago; it was left for ten seconds."""
     found = explorer()
-    assert not found.needs_prices([RUNNING, OTHER, MIXED], NOW_S + NEW_S)
+    assert not found.needs_prices([RUNNING, OTHER, MIXED], LINES[0], NOW_S + NEW_S)
     del found.believed[OTHER.line]
-    assert not found.needs_prices([RUNNING, OTHER], NOW_S + NEW_S / 2)
-    assert found.needs_prices([RUNNING, OTHER], NOW_S + NEW_S)
-    assert found.needs_prices([RUNNING], NOW_S + PRICED_S)
+    assert not found.needs_prices([RUNNING, OTHER], LINES[0], NOW_S + NEW_S / 2)
+    assert found.needs_prices([RUNNING, OTHER], LINES[0], NOW_S + NEW_S)
+    assert found.needs_prices([RUNNING], LINES[0], NOW_S + PRICED_S)
+
+
+def test_what_is_believed_beside_another_plan_is_not_believed_beside_this_one() -> None:
+    """The one that a slow link ended was tried again at once, as what it took before."""
+    found = explorer()
+    assert not found.needs_prices([RUNNING, OTHER], LINES[0], NOW_S + NEW_S)
+    assert found.needs_prices([RUNNING, OTHER], LINES[1], NOW_S + NEW_S)
+
+
+def test_a_link_that_got_faster_is_doubtful_at_once_and_prices_of_before_are_none() -> None:
+    found, link = explorer(), ("edge-1", "cloud-1")
+    settle(found, MIXED, NOW_S, times=1.5)
+    for rate, is_news in ((4e6, False), (FASTER * 3.9e6, False), (2e6, False), (4e6, True)):
+        found.on_rates({link: rate}, NOW_S)
+        assert found.is_doubtful(MIXED, NOW_S) == is_news
+        assert found.needs_prices([RUNNING], LINES[0], NOW_S) == is_news
+    settle(found, MIXED, NOW_S, times=1.5)
+    found.on_rates({link: 9e6}, NOW_S)
+    assert not found.is_doubtful(MIXED, NOW_S), "a frame was there"
 
 
 def test_a_node_that_eased_is_tried_though_trials_of_busy_ones_spent_the_budget() -> None:

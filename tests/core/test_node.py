@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from edgeflow.beliefs import priced
 from edgeflow.codec import plan_hash
 from edgeflow.duties import DRAIN_S, REPUBLISH_S
 from edgeflow.estimate import WINDOW
@@ -74,7 +75,6 @@ from edgeflow.messages import (
 from edgeflow.node import NodeCore
 from edgeflow.sim.toy import MODEL, TOY
 from edgeflow.timesheet import RETELL_S
-from edgeflow.upkeep import priced
 
 RATES = Rates(1e9, 1e9, 1e9, 1e-6)
 TIERS = {"cam-1": DEVICE, "edge-1": EDGE, "edge-2": EDGE, "cloud-1": CLOUD}

@@ -1,0 +1,77 @@
+"""What a source believes of the ways of its plans, by what the nodes say of themselves.
+
+    heartbeats ─▶ other loads, ratios, rates of links ─▶ explorer: what is doubtful
+               '▶ survey ─▶ seconds of each way: as things are, and without load
+
+Invariant: pure; the leader asks the same survey, so that both believe the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from edgeflow.cost import CostModel
+from edgeflow.explore import Explorer, Home
+from edgeflow.graph import Graph
+from edgeflow.heldplan import HeldPlan, Place
+from edgeflow.parts import Parts
+from edgeflow.placement import parse_placement
+from edgeflow.survey import survey
+
+
+def listen(explorer: Explorer, parts: Parts, model: str, now_s: float) -> None:
+    """Tell it what is heard of the fleet now."""
+    explorer.on_load(_other_loads(parts), now_s)
+    explorer.on_ratios(_ratios(parts, model))
+    explorer.on_rates(_rates(parts), now_s)
+
+
+def priced(
+    parts: Parts, held: HeldPlan, graph: Graph, calm: Mapping[Home, float], now_s: float
+) -> tuple[dict[str, float], dict[str, float]]:
+    """By placement line of a plan's ways, the seconds of a frame as this node knows the fleet, and
+    if its nodes were as quick as when they were timed, or as they have been since."""
+    cluster = survey(parts.membership, held.plan.source, held.plan.model, now_s)
+    homes = held.plan.sessions
+    nodes = {
+        name: replace(node, ratio=min(1.0, node.ratio, calm.get((name, homes.get(name, 0)), 1.0)))
+        for name, node in cluster.nodes.items()
+    }
+    here = [way.line for way in held.ways if way.nodes <= cluster.nodes.keys()]
+    layouts = [parse_placement(graph, line) for line in here]
+    now, idle = CostModel(graph, cluster), CostModel(graph, replace(cluster, nodes=nodes))
+    return (
+        {line: now.evaluate(each).total_s for line, each in zip(here, layouts, strict=True)},
+        {line: idle.evaluate(each).total_s for line, each in zip(here, layouts, strict=True)},
+    )
+
+
+def _other_loads(parts: Parts) -> dict[str, float]:
+    """By node, the share of its time that goes to other work than deployments."""
+    loads = ((name, peer.load) for name, peer in parts.membership.peers.items())
+    return {
+        name: max(0.0, load.cpu_percent / 100 - sum(load.busy.values()))
+        for name, load in loads
+        if load is not None
+    }
+
+
+def _ratios(parts: Parts, model: str) -> dict[Home, float]:
+    """How slow each node says it is now, where it ran the model."""
+    return {
+        (name, peer.session): peer.load.compute_ratio[model]
+        for name, peer in parts.membership.peers.items()
+        if peer.load is not None and model in peer.load.compute_ratio
+    }
+
+
+def _rates(parts: Parts) -> dict[Place, float]:
+    """How quick each link is told to be now, where that was measured."""
+    return {
+        (name, other): report.bytes_per_s
+        for name, peer in parts.membership.peers.items()
+        if peer.load is not None
+        for other, report in peer.load.links.items()
+        if report.up and report.bytes_per_s > 0
+    }
