@@ -8,7 +8,7 @@ Invariant: pure; the leader asks the same survey, so that both believe the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from edgeflow.cost import CostModel
@@ -20,11 +20,13 @@ from edgeflow.placement import parse_placement
 from edgeflow.survey import survey
 
 
-def listen(explorer: Explorer, parts: Parts, model: str, now_s: float) -> None:
-    """Tell it what is heard of the fleet now."""
-    explorer.on_load(_other_loads(parts), now_s)
-    explorer.on_ratios(_ratios(parts, model))
-    explorer.on_rates(_rates(parts), now_s)
+def listen(explorer: Explorer, parts: Parts, held: HeldPlan, now_s: float) -> None:
+    """Tell it what is heard now of all that a plan's ways use."""
+    nodes = frozenset().union(*(way.nodes for way in held.ways))
+    places = frozenset().union(*(way.places for way in held.ways))
+    explorer.on_load(_other_loads(parts, nodes), now_s)
+    explorer.on_ratios(_ratios(parts, held.plan.model))
+    explorer.on_rates(_rates(parts, places), now_s)
 
 
 def priced(
@@ -47,13 +49,13 @@ def priced(
     )
 
 
-def _other_loads(parts: Parts) -> dict[str, float]:
+def _other_loads(parts: Parts, nodes: Collection[str]) -> dict[str, float]:
     """By node, the share of its time that goes to other work than deployments."""
     loads = ((name, peer.load) for name, peer in parts.membership.peers.items())
     return {
         name: max(0.0, load.cpu_percent / 100 - sum(load.busy.values()))
         for name, load in loads
-        if load is not None
+        if load is not None and name in nodes
     }
 
 
@@ -66,12 +68,12 @@ def _ratios(parts: Parts, model: str) -> dict[Home, float]:
     }
 
 
-def _rates(parts: Parts) -> dict[Place, float]:
+def _rates(parts: Parts, places: Collection[Place]) -> dict[Place, float]:
     """How quick each link is told to be now, where that was measured."""
     return {
         (name, other): report.bytes_per_s
         for name, peer in parts.membership.peers.items()
         if peer.load is not None
         for other, report in peer.load.links.items()
-        if report.up and report.bytes_per_s > 0
+        if report.up and report.bytes_per_s > 0 and (name, other) in places
     }

@@ -163,9 +163,11 @@ class Explorer:
                 self.calm[home] = min(ratio, self.calm.get(home, math.inf))
 
     def on_load(self, loads: Mapping[str, float], now_s: float) -> None:
-        """What nodes do beside this deployment now, as shares of their time."""
+        """What nodes do beside this deployment now, as shares of their time; of those that a way
+        needs."""
         self.loads = dict(loads)
         self.peaks = {node: max(load, self.peaks.get(node, 0.0)) for node, load in loads.items()}
+        self.eased &= loads.keys()
         for node, load in loads.items():
             if self.peaks[node] - load >= EASED:
                 self.doubts[node, node] = Doubt(now_s)

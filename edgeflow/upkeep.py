@@ -156,7 +156,7 @@ class Upkeep:
         held = parts.holdings.active_plan(name)
         if held is None or way.variant or not parts.inflight.is_spare(name):
             return None
-        listen(explorer, parts, held.plan.model, now_s)
+        listen(explorer, parts, held, now_s)
         doubts = parts.inflight.doubts.known
         others = [
             each

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from edgeflow.beliefs import priced
+from edgeflow.beliefs import listen, priced
 from edgeflow.codec import plan_hash
 from edgeflow.duties import DRAIN_S, REPUBLISH_S
 from edgeflow.estimate import WINDOW
@@ -43,6 +43,7 @@ from edgeflow.events import (
     Transferred,
     Wanted,
 )
+from edgeflow.explore import Explorer
 from edgeflow.membership import DEAD_S
 from edgeflow.messages import (
     CLOUD,
@@ -372,6 +373,21 @@ def test_a_node_that_another_lost_is_in_no_fallback_that_is_taken(cam: Node) -> 
     (other,) = sent(cam.submit(2))
     assert isinstance(other.message, Frame)
     assert other.message.variant == 0, "its link is back"
+
+
+def test_only_nodes_of_its_ways_ease_an_explorer(cam: Node) -> None:
+    """Who hands frames in is a peer too, and gets idle whenever it likes."""
+    cam.hold(plan(1, "stem..head @edge-1"))
+    held = cam.core.parts.holdings.active_plan("job")
+    assert held is not None
+    explorer = Explorer(0.02)
+    for seq, percent in enumerate((90, 0), 9):
+        for name in ("edge-1", "cloud-1"):
+            cam.say(replace(load(name, seq), cpu_percent=percent))
+        listen(explorer, cam.core.parts, held, cam.now_s)
+    assert explorer.eased == {"edge-1"}
+    explorer.on_load({}, cam.now_s)
+    assert explorer.eased == set()
 
 
 def test_a_way_without_load_is_as_quick_as_its_nodes_ever_were(cam: Node) -> None:
