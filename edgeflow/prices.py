@@ -9,6 +9,7 @@ Invariant: only plans that the board names are kept, so that there are two at mo
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -66,3 +67,12 @@ class Prices:
         if price is None or math.isinf(price.seconds):
             return Price(plan.predicted_s)
         return price
+
+
+def tried(plan: Plan, lately: Iterable[Lately]) -> dict[str, Lately]:
+    """By placement line, what frames along the other variants of a plan took."""
+    return {
+        plan.variants[each.variant]: each
+        for each in lately
+        if each.plan == str(plan.id) and 0 < each.variant < len(plan.variants)
+    }

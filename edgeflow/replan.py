@@ -31,6 +31,7 @@ from edgeflow.planning import Proposal
 from edgeflow.planning.fit import UnfitError
 from edgeflow.planning.standing import standing
 from edgeflow.policy import Choice, Policy, Question
+from edgeflow.prices import tried
 from edgeflow.survey import ask, in_use, is_settled, what_broke
 from edgeflow.watch import Watch
 
@@ -178,7 +179,9 @@ class Replan:
                     return None
                 why, kind = "the plan by hand could not be prepared before", "wished"
             told_s = watch.prices.as_told(plan, now.seconds, question.measured.get(str(plan.id)))
-            question = changed(question, plan=plan, standing=now, told_s=told_s, is_news=is_news)
+            found = tried(plan, view.metrics.lately if view.metrics else ())
+            question = changed(question, plan=plan, standing=now, told_s=told_s, tried=found)
+            question = changed(question, is_news=is_news)
         if not why:
             try:
                 return policy.review(question)

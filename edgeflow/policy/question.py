@@ -40,6 +40,8 @@ class Question:
     """When the running plan was committed."""
     measured: Mapping[str, Lately] = field(default_factory=dict)
     """By plan id in words: what its frames took, as far as told."""
+    tried: Mapping[str, Lately] = field(default_factory=dict)
+    """By placement line of the running plan's variants: what frames on trial took, likewise."""
     waiting: int = 0
     """Frames that are parked or fly beside another one, as last told: none has the fleet alone."""
     is_news: bool = False

@@ -10,7 +10,8 @@ each other as they come. Only where plans over the same nodes broke down again a
 one has to promise what that cost.
 
 What a plan takes is what frames under it tell, where that is less than its price: a price may be
-wrong for long, a plan that is quick is quick.
+wrong for long, a plan that is quick is quick. So it is with one that spare frames tried: where they
+found it quicker than the running one, the margin does not grow either.
 
 Invariant: a plan that works is given up only for what is measurably better; at most
 CHANGES_A_MINUTE times a minute.
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import NamedTuple
 
@@ -56,6 +57,8 @@ CALMER, BACK = 1.5, 3.0
 lately. Higher is calmer."""
 FRAMES_TELL = 3
 """Where so many frames under both plans say that leaving was a mistake, the way back is open."""
+TRIED_TELL = 5
+"""Nor does the margin grow where so many frames on trial were quicker than the running plan's."""
 LEAD_S = 9.0
 """Nor does the margin grow against what was better on end: gain beyond the margin · seconds. With a
 tenth that is 90 s. Lower takes long waves of noise for the truth."""
@@ -105,7 +108,7 @@ class Worth:
     def weigh(self, question: Question, proposal: Proposal) -> tuple[float, str]:
         """Which share of what is wanted it saves, infinite where the running plan cannot stay, and
         why to switch, in words; empty where it is not worth it."""
-        gain, words = gain_of(_as_told(question), proposal)
+        gain, words = gain_of(_as_told(question), _as_tried(question, proposal))
         if math.isinf(gain):
             return gain, words
         sigmas = SMALL_SIGMAS if gain < SMALL else SIGMAS
@@ -151,6 +154,8 @@ class Worth:
             return margin
         lately = [each for each in self.changes if question.now_s - each.at_s <= MEMORY_S]
         small = [each for each in lately if each.gain < LARGE]
+        if tried_s(question, proposal) < (1 - MARGIN) * question.told_s < math.inf:
+            return margin
         line = format_placement(question.graph, proposal.placement)
         left = [each for each in small if each.left == line]
         is_sure = any(_was_quicker(question, each.plan) for each in left)
@@ -174,6 +179,24 @@ def _as_told(question: Question) -> Standing:
         return now
     is_kept = math.isfinite(now.value)
     return Standing(question.told_s, min(now.value, question.told_s) if is_kept else now.value)
+
+
+def _as_tried(question: Question, proposal: Proposal) -> Proposal:
+    """A plan at its price of now, or as spare frames found it where that is less."""
+    took_s = tried_s(question, proposal)
+    if took_s >= proposal.predicted_s or question.spec.objective != "latency":
+        return proposal
+    return replace(proposal, predicted_s=took_s, value=min(proposal.value, took_s))
+
+
+def tried_s(question: Question, proposal: Proposal) -> float:
+    """What frames on trial took along a plan, where enough of them did; infinite where not."""
+    if not question.tried:
+        return math.inf
+    known = question.tried.get(format_placement(question.graph, proposal.placement))
+    if known is None or len(known.flights_s) < TRIED_TELL:
+        return math.inf
+    return median(known.flights_s[-TRIED_TELL:])
 
 
 def _was_quicker(question: Question, plan: str) -> bool:

@@ -62,6 +62,7 @@ class Asked:
     since_s: float = 0.0
     seq: int = 0
     lately: dict[str, Lately] = field(default_factory=dict)
+    on_trial: dict[str, Lately] = field(default_factory=dict)
     refuses: Callable[[str], bool] = lambda line: False
     """Whether a placement line cannot be prepared."""
     shunned: tuple[str, ...] = ()
@@ -97,6 +98,7 @@ class Asked:
             told_s=self.prices.as_told(self.plan, now.seconds, self.lately.get(str(self.plan.id))),
             since_s=self.since_s,
             measured=self.lately,
+            tried=self.on_trial,
             waiting=self.waiting,
             keepers=asked.keepers,
         )

@@ -10,14 +10,14 @@ from msgspec.structs import replace as changed
 
 from edgeflow.cost import Cluster, LinkCost
 from edgeflow.estimate import LinkEstimate
-from edgeflow.messages import Board
+from edgeflow.messages import Board, Lately
 from edgeflow.placement import parse_placement
 from edgeflow.planning.standing import standing
 from edgeflow.policy.hpa import BAND, Hpa
 from edgeflow.policy.live import Live
 from edgeflow.policy.static import Static
 from edgeflow.policy.switching import BUILD_S, DISTURBED, Switches, lost_s, missing_bytes
-from edgeflow.policy.worth import CHANGES_A_MINUTE, LARGE, MARGIN
+from edgeflow.policy.worth import CHANGES_A_MINUTE, LARGE, MARGIN, TRIED_TELL
 from edgeflow.prices import TOLD_FRAMES
 from edgeflow.survey import SEARCH_S
 from tests.core.asking import CLAIM, GRAPH, SPEC, Asked, cluster
@@ -171,6 +171,30 @@ def test_where_frames_say_that_leaving_was_a_mistake_the_way_back_is_open() -> N
         asked.cluster = cluster(1.25 * mbps, 1.25 * mbps)
         ways.append(asked.review(10.0) is not None)
     assert ways == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("trials", "took", "is_followed"),
+    [(TRIED_TELL, 0.8, True), (TRIED_TELL - 1, 0.8, False), (TRIED_TELL, 0.98, False)],
+)
+def test_a_plan_that_spare_frames_found_quicker_need_not_promise_more_each_time(
+    trials: int, took: float, is_followed: bool
+) -> None:
+    """Nor wait for its price, which a link's way back kept up for half a minute."""
+    asked = Asked(Live(), cluster(50, 50))
+    asked.first()
+    mbps, left = 50.0, asked.line
+    while best_s(asked) > 0.92 * price_s(asked):
+        mbps /= 1.01
+        asked.cluster = cluster(mbps, mbps)
+    assert asked.review(30.0) is not None
+    usual_s = price_s(asked)
+    for _ in range(TOLD_FRAMES + 1):
+        asked.question()
+        asked.frame(usual_s)
+    asked.on_trial[left] = Lately(str(asked.plan), 1, trials, (took * usual_s,) * trials)
+    asked.cluster = cluster(1.25 * mbps, 1.25 * mbps)
+    assert (asked.review(10.0) is not None) == is_followed
 
 
 def test_a_plan_that_frames_find_quick_is_not_left_for_its_price_until_that_moves() -> None:
