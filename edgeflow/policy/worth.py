@@ -57,8 +57,9 @@ CALMER, BACK = 1.5, 3.0
 lately. Higher is calmer."""
 FRAMES_TELL = 3
 """Where so many frames under both plans say that leaving was a mistake, the way back is open."""
-TRIED_TELL = 5
-"""Nor does the margin grow where so many frames on trial were quicker than the running plan's."""
+TRIED_TELL, TRIED_GAIN = 5, 0.15
+"""Nor does the margin grow where so many frames on trial took less than the running plan's by this
+share. Lower takes a quiet second on a noisy link for the truth."""
 LEAD_S = 9.0
 """Nor does the margin grow against what was better on end: gain beyond the margin · seconds. With a
 tenth that is 90 s. Lower takes long waves of noise for the truth."""
@@ -154,7 +155,7 @@ class Worth:
             return margin
         lately = [each for each in self.changes if question.now_s - each.at_s <= MEMORY_S]
         small = [each for each in lately if each.gain < LARGE]
-        if tried_s(question, proposal) < (1 - MARGIN) * question.told_s < math.inf:
+        if math.isfinite(_tried_s(question, proposal)):
             return margin
         line = format_placement(question.graph, proposal.placement)
         left = [each for each in small if each.left == line]
@@ -183,20 +184,22 @@ def _as_told(question: Question) -> Standing:
 
 def _as_tried(question: Question, proposal: Proposal) -> Proposal:
     """A plan at its price of now, or as spare frames found it where that is less."""
-    took_s = tried_s(question, proposal)
+    took_s = _tried_s(question, proposal)
     if took_s >= proposal.predicted_s or question.spec.objective != "latency":
         return proposal
     return replace(proposal, predicted_s=took_s, value=min(proposal.value, took_s))
 
 
-def tried_s(question: Question, proposal: Proposal) -> float:
-    """What frames on trial took along a plan, where enough of them did; infinite where not."""
-    if not question.tried:
+def _tried_s(question: Question, proposal: Proposal) -> float:
+    """What frames on trial took along a plan, where enough of them found it quicker than the
+    running one; infinite where not."""
+    if not question.tried or math.isinf(question.told_s):
         return math.inf
     known = question.tried.get(format_placement(question.graph, proposal.placement))
     if known is None or len(known.flights_s) < TRIED_TELL:
         return math.inf
-    return median(known.flights_s[-TRIED_TELL:])
+    took_s = median(known.flights_s[-TRIED_TELL:])
+    return took_s if took_s <= (1 - TRIED_GAIN) * question.told_s else math.inf
 
 
 def _was_quicker(question: Question, plan: str) -> bool:
