@@ -53,7 +53,8 @@ PATIENCE = 4.0
 """A trial may take so many times what it is believed to take, before another way is taken."""
 PATIENCE_S_MIN = 1.0
 PRICED_S, NEW_S = 10.0, 0.5
-"""Beliefs are asked for this often, and where a way is new: 1 ms of a desktop's core."""
+"""Beliefs are asked for this often, and where a way is new, or a node of it eased, whose links were
+slow too as long as it was busy: 1 ms of a desktop's core."""
 SMOOTH = 0.2
 """Weight of the newest frame in what is usual."""
 CALM_FRAMES = 24
@@ -215,7 +216,9 @@ class Explorer:
         """Whether what is believed of these is old, or of another running plan, which was left for
         some reason; or nothing is: a node has just joined."""
         rest_s = now_s - self.priced_s
-        is_new = running != self.running or any(way.line not in self.believed for way in ways)
+        is_new = running != self.running or any(
+            way.line not in self.believed or way.nodes & self.eased for way in ways
+        )
         return rest_s >= PRICED_S or (is_new and rest_s >= NEW_S)
 
     def choose(self, ways: Iterable[Way], now_s: float) -> Trial | None:

@@ -127,6 +127,15 @@ def test_a_way_that_is_new_is_priced_at_once() -> None:
     assert found.needs_prices([RUNNING], LINES[0], NOW_S + PRICED_S)
 
 
+def test_a_way_over_a_node_that_eased_is_priced_again_as_its_links_recover() -> None:
+    """They were slow while it was busy, and that price kept it untried for ten seconds more."""
+    found = explorer()
+    found.on_load({"edge-2": 0.9}, NOW_S)
+    found.on_load({"edge-2": 0.1}, NOW_S)
+    assert found.needs_prices([RUNNING, OTHER], LINES[0], NOW_S + NEW_S)
+    assert not found.needs_prices([RUNNING], LINES[0], NOW_S + NEW_S)
+
+
 def test_what_is_believed_beside_another_plan_is_not_believed_beside_this_one() -> None:
     """The one that a slow link ended was tried again at once, as what it took before."""
     found = explorer()
