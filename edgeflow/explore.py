@@ -15,7 +15,8 @@ A way is tried while one of its places is doubtful, as long as it may be better 
 one: where believed to take no more than WORTH times as long, or where it would be quicker if the
 load went that its nodes had. What a trial teaches goes the usual ways: timings, ratios, receipts.
 
-Invariant: what trials took longer is at most the share of what frames took, CREDIT and one trial. A
+Invariant: what trials took longer is at most the share of what frames took, CREDIT (DEBT, for ways
+that are believed to be quicker) and one trial. A
 trial that was slower than usual is followed by GAP frames of the running plan.
 """
 
@@ -46,9 +47,11 @@ EASED = 0.3
 Lower tries what hardly changed, higher leaves a node that got half idle to the next rest."""
 FASTER = 2.0
 """Times the least rate of a link since a frame was there. Lower tries what noise makes of rates."""
-SAVED, CREDIT = 4.0, 2.0
+SAVED, CREDIT, DEBT = 4.0, 2.0, 8.0
 """Of the usual latency, what the budget holds at most, and what may be spent before it is earned: a
-busy hour pays for no burst of trials, and the first ones need not wait for a hundred frames."""
+busy hour pays for no burst of trials, and the first ones need not wait for a hundred frames. DEBT
+is for what is believed to be quicker: with less, a new node waits for what trials of busy ones
+cost."""
 PATIENCE = 4.0
 """A trial may take so many times what it is believed to take, before another way is taken."""
 PATIENCE_S_MIN = 1.0
@@ -209,7 +212,7 @@ class Explorer:
 
     def may_ask(self) -> bool:
         """Whether a trial is to be thought of at all; of a node that eased always."""
-        has_credit = self.budget_s >= -CREDIT * self.usual_s
+        has_credit = self.budget_s >= -DEBT * self.usual_s
         return self.usual_s > 0 and self.since >= GAP and (has_credit or bool(self.eased))
 
     def needs_prices(self, ways: Iterable[Way], running: str, now_s: float) -> bool:

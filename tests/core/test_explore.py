@@ -11,6 +11,7 @@ from edgeflow.codec import plan_hash
 from edgeflow.explore import (
     CALM_FRAMES,
     CREDIT,
+    DEBT,
     EASED,
     FASTER,
     GAP,
@@ -268,13 +269,28 @@ def test_nothing_is_tried_beyond_the_credit_before_frames_have_earned_it() -> No
     found.on_answered(RUNNING, USUAL_S, NOW_S)
     assert found.choose([OTHER], NOW_S) is not None
     found.budget_s = -1.01 * CREDIT * USUAL_S
+    assert found.choose([OTHER], NOW_S) is None
+
+
+def test_what_is_believed_to_be_quicker_may_be_owed_for() -> None:
+    """A node had joined, and waited for half a minute, as trials of busy ones had cost so much."""
+    found = believing(0.8)
+    found.budget_s = -0.99 * DEBT * USUAL_S
+    assert found.may_ask()
+    assert found.choose([OTHER], NOW_S) is not None
+    found.budget_s = -1.01 * DEBT * USUAL_S
     assert not found.may_ask()
 
 
+@pytest.mark.parametrize(("believed", "owed"), [(1.2, CREDIT), (0.8, DEBT)])
 @pytest.mark.parametrize("times", [1.3, 1.9, 40.0])
-def test_what_trials_add_stays_within_the_share_the_credit_and_one_trial(times: float) -> None:
+def test_what_trials_add_stays_within_the_share_what_is_owed_and_one_trial(
+    times: float, believed: float, owed: float
+) -> None:
     """Whatever was believed: a trial here takes `times` the usual."""
     found, now_s, spent_s, extra_s = explorer(frames=10), 1.0, 1.0, 0.0
+    seconds = {LINES[0]: 1.0, LINES[1]: believed}
+    found.believe(seconds, seconds, LINES[0], now_s)
     for _ in range(20_000):
         trial = found.choose([OTHER], now_s) if found.may_ask() else None
         took_s = USUAL_S * times if trial else USUAL_S
@@ -284,7 +300,7 @@ def test_what_trials_add_stays_within_the_share_the_credit_and_one_trial(times: 
             found.on_tried(took_s, now_s)
         else:
             found.on_answered(RUNNING, took_s, now_s)
-    assert 0 < extra_s <= 0.02 * spent_s + (CREDIT + times - 1) * USUAL_S
+    assert 0 < extra_s <= 0.02 * spent_s + (owed + times - 1) * USUAL_S
 
 
 def test_a_slow_trial_is_followed_by_frames_of_the_running_plan() -> None:
