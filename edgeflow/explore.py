@@ -43,10 +43,13 @@ WORTH = 2.0
 GAP = 4
 """Frames of the running plan after a slow trial: a stream is not slow twice in a row."""
 EASED = 0.3
-"""Share of a node's time by which its other load must have become less since a frame was there.
+"""Share of a node's time by which its other load must have become less.
 Lower tries what hardly changed, higher leaves a node that got half idle to the next rest."""
 FASTER = 2.0
 """Times the least rate of a link since a frame was there. Lower tries what noise makes of rates."""
+AFTER_S = 4.0
+"""After a frame what a node says of other load tells of that frame too: of what it took of the
+processor at once, and of its share of the node's time for longer."""
 SAVED, CREDIT, DEBT = 4.0, 2.0, 8.0
 """Of the usual latency, what the budget holds at most, and what may be spent before it is earned: a
 busy hour pays for no burst of trials, and the first ones need not wait for a hundred frames. DEBT
@@ -129,10 +132,10 @@ class Explorer:
     """The placement line of the last trial, where others shall follow it."""
     believed: dict[str, Belief] = field(default_factory=dict)
     """By placement line."""
-    loads: dict[str, float] = field(default_factory=dict)
-    """By node, its other load as a share of its time."""
+    seen_s: dict[str, float] = field(default_factory=dict)
+    """By node, when a frame was there last."""
     peaks: dict[str, float] = field(default_factory=dict)
-    """By node, the most that was since a frame was there."""
+    """By node, its most other load since it eased, as a share of its time."""
     lows: dict[Place, float] = field(default_factory=dict)
     """By link, the least rate that was told since a frame was there."""
     eased: set[str] = field(default_factory=set)
@@ -151,7 +154,7 @@ class Explorer:
         self.since += 1
         for place in way.places:
             self.doubts[place] = Doubt(now_s + REST_S)
-            self._was_at(place, is_settled=True)
+            self._was_at(place, now_s, is_settled=True)
         for node in way.nodes:
             home = node, way.plan.sessions[node]
             self.frames[home] = self.frames.pop(home, 0) + 1
@@ -169,10 +172,13 @@ class Explorer:
     def on_load(self, loads: Mapping[str, float], now_s: float) -> None:
         """What nodes do beside this deployment now, as shares of their time; of those that a way
         needs."""
-        self.loads = dict(loads)
-        self.peaks = {node: max(load, self.peaks.get(node, 0.0)) for node, load in loads.items()}
         self.eased &= loads.keys()
+        self.seen_s = {node: at_s for node, at_s in self.seen_s.items() if node in loads}
+        self.peaks = {node: self.peaks.get(node, 0.0) for node in loads}
         for node, load in loads.items():
+            if now_s - self.seen_s.get(node, -math.inf) < AFTER_S:
+                continue
+            self.peaks[node] = max(load, self.peaks[node])
             if self.peaks[node] - load >= EASED:
                 self.doubts[node, node] = Doubt(now_s)
                 self.peaks[node] = load
@@ -272,19 +278,19 @@ class Explorer:
             doubt.needed = TRIALS
         doubt.trials += 1
         is_settled = doubt.trials >= (TRIALS_QUICK if is_quick else doubt.needed)
-        self._was_at(place, is_settled=is_settled)
+        self._was_at(place, now_s, is_settled=is_settled)
         if is_settled:
             doubt.trials, doubt.needed, doubt.until_s = 0, 1, now_s + doubt.rest_s
             doubt.rest_s = min(2 * doubt.rest_s, REST_S_MAX)
 
-    def _was_at(self, place: Place, *, is_settled: bool) -> None:
+    def _was_at(self, place: Place, now_s: float, *, is_settled: bool) -> None:
         """A frame was there, and told what the load of now leaves."""
         node, to = place
         self.lows.pop(place, None)
-        if node == to and node in self.peaks:
-            self.peaks[node] = self.loads.get(node, 0.0)
-        if node == to and is_settled:
-            self.eased.discard(node)
+        if node == to:
+            self.seen_s[node] = now_s
+            if is_settled:
+                self.eased.discard(node)
 
 
 def is_explored(spec: Spec) -> bool:

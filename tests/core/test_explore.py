@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from edgeflow.codec import plan_hash
 from edgeflow.explore import (
+    AFTER_S,
     CALM_FRAMES,
     CREDIT,
     DEBT,
@@ -105,17 +106,31 @@ def test_a_node_whose_other_load_went_is_doubtful_at_once() -> None:
         settle(found, OTHER, now_s)
         now_s = found.doubts["edge-2", "edge-2"].until_s
     settle(found, OTHER, now_s)
-    now_s += 1.0
+    now_s += AFTER_S
     for load, is_news in ((0.9, False), (0.9 - EASED / 2, False), (0.1, True)):
         found.on_load({"edge-2": load}, now_s)
         assert found.is_doubtful(OTHER, now_s) == is_news
     settle(found, OTHER, now_s)
-    found.on_load({"edge-2": 0.1}, now_s)
-    assert not found.is_doubtful(OTHER, now_s)
-    found.on_load({"edge-2": 0.9}, now_s)
+    found.on_load({"edge-2": 0.1}, now_s + AFTER_S)
+    assert not found.is_doubtful(OTHER, now_s + AFTER_S)
+    found.on_load({"edge-2": 0.9}, now_s + AFTER_S)
     settle(found, OTHER, now_s + 1000)
-    found.on_load({"edge-2": 0.2}, now_s + 1001)
-    assert found.is_doubtful(OTHER, now_s + 1001), "and again"
+    found.on_load({"edge-2": 0.2}, now_s + 1000 + AFTER_S)
+    assert found.is_doubtful(OTHER, now_s + 1000 + AFTER_S), "and again"
+
+
+def test_a_trial_does_not_ease_the_node_that_it_kept_busy() -> None:
+    """Its share of a busy node's time, and what it took of an idle one's processor, come and go: a
+    node that was busy all the time was tried every ten seconds."""
+    for load, meanwhile in ((1.0, 0.4), (0.0, 0.7)):
+        found = explorer()
+        found.on_load({"edge-2": load}, NOW_S)
+        settle(found, OTHER, NOW_S)
+        for after_s in (0.1, AFTER_S - 0.1):
+            found.on_load({"edge-2": meanwhile}, NOW_S + after_s)
+        found.on_load({"edge-2": load}, NOW_S + AFTER_S)
+        assert not found.is_doubtful(OTHER, NOW_S + AFTER_S)
+        assert found.eased == set()
 
 
 def test_a_way_that_is_new_is_priced_at_once() -> None:
