@@ -194,7 +194,10 @@ def test_a_plan_that_spare_frames_found_quicker_need_not_promise_more_each_time(
         asked.frame(usual_s)
     asked.on_trial[left] = Lately(str(asked.plan), 1, trials, (took * usual_s,) * trials)
     asked.cluster = cluster(1.25 * mbps, 1.25 * mbps)
-    assert (asked.review(10.0) is not None) == is_followed
+    choice = asked.review(10.0)
+    assert (choice is not None) == is_followed
+    said = f"spare frames took {took * usual_s * 1e3:.1f} ms"
+    assert choice is None or choice.why.startswith(said)
 
 
 def test_a_plan_that_frames_find_quick_is_not_left_for_its_price_until_that_moves() -> None:
