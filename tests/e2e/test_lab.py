@@ -418,8 +418,8 @@ def test_a_bandwidth_step_shows_in_the_ledger(lab: Path, model: Path, tmp_path: 
         assert driving.poll() is None, driving.communicate()[0]
         assert time.monotonic() < until_s
         time.sleep(0.05)
-    # 12 kB a frame take 2 ms at 50 Mbit/s and 40 ms at 2.5: with ten a second there is room left for
-    # a probe that is under way just then. At 1.5 one was enough for an overload.
+    # 12 kB a frame take 2 ms at 50 Mbit/s and 40 ms at 2.5: with ten a second there is room left
+    # for a probe that is under way just then. At 1.5 one was enough for an overload.
     edgeflow("lab", "do", "link", "cam-1:home", "up_mbps=2.5")
     said, _ = driving.communicate(timeout=60)
     assert driving.returncode == 0, said
