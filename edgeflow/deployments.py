@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from edgeflow.messages import Board, Claim, Held, History, Metrics, Spec, Status
+from edgeflow.messages import Board, Claim, Held, History, Lately, Metrics, Spec, Status
 
 VIEWS_MAX = 512
 """Deployments that are kept. Beyond it those go first that somebody spoke of and nobody wants."""
@@ -38,6 +38,17 @@ class View:
     def is_wanted(self) -> bool:
         """Somebody wants it, and it was not removed since."""
         return self.spec is not None and not self.spec.removed
+
+    @property
+    def lately(self) -> tuple[Lately, ...]:
+        """What frames took under the plans of late, as last told."""
+        return self.metrics.lately if self.metrics is not None else ()
+
+    @property
+    def waiting(self) -> int:
+        """Frames at the source that do not have the fleet alone."""
+        told = self.metrics
+        return told.parked + max(0, told.in_flight - 1) if told is not None else 0
 
 
 @dataclass(slots=True)

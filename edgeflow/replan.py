@@ -179,9 +179,10 @@ class Replan:
                     return None
                 why, kind = "the plan by hand could not be prepared before", "wished"
             told_s = watch.prices.as_told(plan, now.seconds, question.measured.get(str(plan.id)))
-            found = tried(plan, view.metrics.lately if view.metrics else ())
-            question = changed(question, plan=plan, standing=now, told_s=told_s, tried=found)
-            question = changed(question, is_news=is_news)
+            found = tried(plan, view.lately)
+            question = changed(
+                question, plan=plan, standing=now, told_s=told_s, tried=found, is_news=is_news
+            )
         if not why:
             try:
                 return policy.review(question)
@@ -215,12 +216,12 @@ class Replan:
         self, view: View, spec: Spec, graph: Graph, cluster: Cluster, now_s: float
     ) -> Question:
         """What there is to know, but of the running plan."""
-        watch, lately = self.watches[view.name], view.metrics.lately if view.metrics else ()
+        watch = self.watches[view.name]
         return Question(
             *(spec, graph, cluster, watch.shunned_at(now_s), now_s),
             since_s=watch.committed_s,
-            measured={each.plan: each for each in lately if each.variant == 0},
-            waiting=_waiting(view),
+            measured={each.plan: each for each in view.lately if each.variant == 0},
+            waiting=view.waiting,
             prepared=tuple(watch.switches.lines),
             keepers=frozenset(name for name, held in view.helds.items() if held.keeps_model),
             switch_s=watch.switches.usual_s,
@@ -276,12 +277,6 @@ class Replan:
 def _input_bytes(graph: Graph) -> int:
     """Of one frame."""
     return sum(graph.tensors[contract.name].nbytes for contract in graph.inputs)
-
-
-def _waiting(view: View) -> int:
-    """Frames at the source that do not have the fleet alone."""
-    told = view.metrics
-    return told.parked + max(0, told.in_flight - 1) if told is not None else 0
 
 
 def _is_overdue(spec: Spec, graph: Graph, plan: Plan, watch: Watch, now_s: float) -> bool:
