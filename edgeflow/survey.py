@@ -30,12 +30,6 @@ SAMPLES_MIN = 2
 SAMPLES_SETTLED = 4
 """A first plan waits for so many: all probes of a new link."""
 
-SEARCH_S = 10.0
-"""Where tiles may be planned a better plan is looked for this often: that takes 0.03 to 0.14 s of a
-desktop's core for deep networks, several times as much of a board that has frames to compute."""
-SHIFT = 0.1
-"""Sooner, where the running plan's price changed by this share since."""
-
 
 def survey(
     membership: Membership, source: str, model: str, now_s: float, sharing: Sharing = ALONE
@@ -97,15 +91,11 @@ def ask(
     return fitting.check(plan(cluster, goal, allowed, True)) if pinned else fitting.best()
 
 
-def is_worth_a_search(
-    spec: Spec, cluster: Cluster, last: tuple[float, float], now: tuple[float, float]
-) -> bool:
-    """Whether to look for a better plan again; `last` and `now` are the time and the running plan's
-    seconds. Always, where no search for tiles makes it dear."""
+def is_dear(spec: Spec, cluster: Cluster) -> bool:
+    """Whether `ask` looks for tiles as well: that takes 0.03 to 0.14 s of a desktop's core for deep
+    networks, several times as much of a board's, and ten times what it takes without."""
     ranks = [node.tier.rank for node in cluster.nodes.values() if node.rates is not None]
-    is_dear = spec.tiles and spec.objective == "latency" and len(ranks) > len(set(ranks))
-    is_changed = abs(now[1] - last[1]) > SHIFT * last[1]
-    return not is_dear or is_changed or now[0] - last[0] >= SEARCH_S
+    return spec.tiles and spec.objective == "latency" and len(ranks) > len(set(ranks))
 
 
 def in_use(plan: Plan) -> frozenset[str]:

@@ -2,10 +2,11 @@
 
     running ──look──▶ another one, worth the switch ──▶ that one
                ^           '── not worth it yet ──▶ found
-               '── it has become worth it, at the prices of now ──'
+               '── it, or the best without tiles, is worth it at the prices of now ──'
 
-To look is dear where tiles are searched: then one look in a while is made, and what it found is
-priced between them, so that a gain that has to prove itself need not wait for the next.
+To look is dear where tiles are searched. Then a look is made once in a while, sooner where
+something moved; between two of them the best plan without tiles is looked for where something
+moves, and what was found is priced, so that no gain has to wait for the next.
 
 Invariant: a plan that works is given up only for what is worth it (`edgeflow.policy.worth`).
 """
@@ -15,12 +16,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace as changed
+
 from edgeflow.placement import format_placement
-from edgeflow.planning import Proposal
+from edgeflow.planning import PlanningError, Proposal
 from edgeflow.policy.prepared import or_prepared, priced
 from edgeflow.policy.question import Choice, Question
 from edgeflow.policy.worth import Worth
-from edgeflow.survey import ask, is_worth_a_search
+from edgeflow.survey import ask, is_dear
+
+SEARCH_S, MOVED_S = 20.0, 5.0
+"""A dear look is made this often: where nothing moves, and where something does. Lower finds tiles
+sooner, and takes more of a leader that has frames to compute."""
+SHIFT = 0.1
+"""The running plan's price moved where it changed by this share since."""
 
 
 @dataclass(slots=True)
@@ -43,7 +52,7 @@ class Live:
         """A plan that is worth the switch."""
         plan = question.plan
         assert plan is not None
-        if not (question.is_news or self._is_due(question) or self._is_worth_it_now(question)):
+        if not (self._is_due(question) or self._promises(question)):
             return None
         proposal = self.first(question)
         if format_placement(question.graph, proposal.placement) == plan.variants[0]:
@@ -61,13 +70,38 @@ class Live:
 
     def _is_due(self, question: Question) -> bool:
         """Whether it is time for a look."""
-        seen = question.now_s, question.standing.seconds
-        return is_worth_a_search(question.spec, question.cluster, self.searched, seen)
+        rested_s = question.now_s - self.searched[0]
+        is_moved = question.is_news or self._is_moved(question)
+        is_cheap = not is_dear(question.spec, question.cluster)
+        return is_cheap or rested_s >= (MOVED_S if is_moved else SEARCH_S)
 
-    def _is_worth_it_now(self, question: Question) -> bool:
-        """Whether what was found would be worth the switch by now; a look tells whether it is."""
-        if self.found is None:
-            return False
-        line = format_placement(question.graph, self.found.placement)
-        now = priced(question, self.found, line)
-        return now is not None and bool(self.worth.weigh(question, now)[1])
+    def _is_moved(self, question: Question) -> bool:
+        _, was_s = self.searched
+        return abs(question.standing.seconds - was_s) > SHIFT * was_s
+
+    def _promises(self, question: Question) -> bool:
+        """Whether a look would find what is worth the switch: something known does already."""
+        known = self._known(question)
+        return bool(known) and bool(self.worth.weigh(question, known[0])[1])
+
+    def _known(self, question: Question) -> list[Proposal]:
+        """What was found, and the best plan without tiles where something moved; the best first."""
+        plans = []
+        if self.found is not None:
+            line = format_placement(question.graph, self.found.placement)
+            plans.append(priced(question, self.found, line))
+        if question.is_news or self._is_moved(question):
+            plans.append(_untiled(question))
+        return sorted((each for each in plans if each is not None), key=lambda each: each.value)
+
+
+def _untiled(question: Question) -> Proposal | None:
+    """The best plan without tiles, if there is one that is not running."""
+    assert question.plan is not None
+    spec = changed(question.spec, tiles=False)
+    try:
+        found = ask(spec, question.graph, question.cluster, question.shunned)
+    except PlanningError:
+        return None
+    line = format_placement(question.graph, found.placement)
+    return found if line != question.plan.variants[0] else None

@@ -14,12 +14,11 @@ from edgeflow.messages import Board, Lately
 from edgeflow.placement import parse_placement
 from edgeflow.planning.standing import standing
 from edgeflow.policy.hpa import BAND, Hpa
-from edgeflow.policy.live import Live
+from edgeflow.policy.live import MOVED_S, SEARCH_S, Live
 from edgeflow.policy.static import Static
 from edgeflow.policy.switching import BUILD_S, DISTURBED, Switches, lost_s, missing_bytes
 from edgeflow.policy.worth import CHANGES_A_MINUTE, LARGE, MARGIN, TRIED_TELL
 from edgeflow.prices import TOLD_FRAMES
-from edgeflow.survey import SEARCH_S
 from tests.core.asking import CLAIM, GRAPH, SPEC, Asked, cluster
 
 
@@ -78,14 +77,47 @@ def test_a_small_gain_does_not_wait_for_the_next_search_where_that_is_dear() -> 
     live = asked.policy
     assert isinstance(live, Live)
     assert "@edge-2" not in asked.first()
-    asked.cluster = two_edges(1.2, 1.05)
+    asked.review(MOVED_S)
+    asked.now_s += MOVED_S
+    asked.since_s, asked.cluster = asked.now_s, two_edges(1.2, 1.05)
     assert asked.review(0.5) is None, "found, and it has to prove itself"
     searched_s, _ = live.searched
+    assert searched_s == asked.now_s
     assert asked.review(0.5) is None
-    assert live.searched[0] == searched_s < asked.now_s, "there is no search in vain"
+    assert live.searched[0] == searched_s, "there is no search in vain"
     assert asked.review(SEARCH_S / 2) is not None
     assert "@edge-2" in asked.line
     assert live.found is None
+
+
+def test_a_dear_search_is_made_sooner_where_something_moved() -> None:
+    asked = Asked(Live(), two_edges(1.0, 1.3), spec=changed(SPEC, tiles=True))
+    live = asked.policy
+    assert isinstance(live, Live)
+    asked.first()
+    asked.review(SEARCH_S)
+    for after_s, edge, is_dear in (
+        (MOVED_S, 1.0, False),
+        (SEARCH_S - MOVED_S, 1.0, True),
+        (MOVED_S / 2, 1.1, False),
+        (MOVED_S / 2, 1.1, False),
+        (0.5, 1.15, True),
+        (MOVED_S / 2, 1.0, False),
+        (MOVED_S / 2, 1.0, True),
+    ):
+        asked.cluster = two_edges(edge, 1.3)
+        asked.review(after_s)
+        assert (live.searched[0] == asked.now_s) == is_dear, (after_s, edge)
+
+
+def test_a_large_gain_does_not_wait_for_a_search_to_be_due() -> None:
+    asked = Asked(Live(), two_edges(1.0, 1.2), spec=changed(SPEC, tiles=True))
+    asked.first()
+    asked.review(SEARCH_S)
+    asked.since_s = asked.now_s - SEARCH_S
+    asked.cluster = two_edges(3.0, 1.2)
+    assert asked.review(0.25) is not None
+    assert "@edge-2" in asked.line
 
 
 def test_what_was_found_is_not_taken_once_it_is_no_better() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace as replaced
 
 from edgeflow.beside import neighbours
 from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost
@@ -24,7 +25,7 @@ from edgeflow.planning.tiling.sharings import crews, sharings
 from edgeflow.planning.tiling.stages import Stages
 from edgeflow.planning.tiling.strips import Strips
 from edgeflow.sim.toy import TOY
-from edgeflow.survey import SEARCH_S, ask, is_worth_a_search
+from edgeflow.survey import ask, is_dear
 from edgeflow.tiles.region import regions
 
 ROWS = 12
@@ -502,19 +503,12 @@ def test_a_wish_without_tiles_gets_none() -> None:
     assert format_placement(graph, ask(fixed, graph, cluster, ()).placement) == line
 
 
-def test_a_dear_search_is_made_again_when_the_price_moved_or_it_is_long_ago() -> None:
+def test_a_search_is_dear_where_there_may_be_tiles() -> None:
     spec = Spec("job", 1, "0" * 64, "chain", "cam", "cam")
-    several, one = shelf(2), shelf(1)
-    for cluster, now, is_worth in (
-        (several, (2.0, 1.0), False),
-        (several, (2.0, 1.2), True),
-        (several, (2.0, 0.8), True),
-        (several, (SEARCH_S, 1.0), True),
-        (one, (2.0, 1.0), True),
-    ):
-        assert is_worth_a_search(spec, cluster, (0.0, 1.0), now) is is_worth
-    without = Spec("job", 1, "0" * 64, "chain", "cam", "cam", tiles=False)
-    assert is_worth_a_search(without, several, (0.0, 1.0), (2.0, 1.0))
+    assert is_dear(spec, shelf(2))
+    assert not is_dear(spec, shelf(1))
+    assert not is_dear(replaced(spec, tiles=False), shelf(2))
+    assert not is_dear(replaced(spec, objective="traffic"), shelf(2))
 
 
 def test_a_running_plan_with_tiles_has_a_price_until_a_worker_is_gone() -> None:
