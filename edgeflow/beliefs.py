@@ -51,11 +51,10 @@ def priced(
 
 def _other_loads(parts: Parts, nodes: Collection[str]) -> dict[str, float]:
     """By node, the share of its time that goes to other work than deployments."""
-    loads = ((name, peer.load) for name, peer in parts.membership.peers.items())
     return {
-        name: max(0.0, load.cpu_percent / 100 - sum(load.busy.values()))
-        for name, load in loads
-        if load is not None and name in nodes
+        name: peer.other_load
+        for name, peer in parts.membership.peers.items()
+        if peer.load is not None and name in nodes
     }
 
 

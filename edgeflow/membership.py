@@ -73,6 +73,13 @@ class Peer:
         """Where it stands, once its caps are known."""
         return self.caps.tier if self.caps else None
 
+    @property
+    def other_load(self) -> float:
+        """Share of its time that goes to other work than deployments; 0 where it did not say."""
+        if self.load is None:
+            return 0.0
+        return max(0.0, self.load.cpu_percent / 100 - sum(self.load.busy.values()))
+
 
 @dataclass(slots=True)
 class Membership:

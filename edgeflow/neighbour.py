@@ -42,6 +42,12 @@ PROBE_BYTES_MIN, PROBE_BYTES_MAX = 8 << 10, 64 << 10
 DOUBT, DOUBTED_MAX = math.log(1.5), 3
 """So far off as a logarithm, a message asks for probes at once, so many in a row: a step is then
 known one frame after it."""
+EASED, FASTER = 0.3, 2.0
+"""What the link took holds no more once other load of an end became less by this share of its time,
+or the way back so many times as quick: a radio is one. Lower tries what hardly changed."""
+EASED_ROUNDS, EASED_REST_S = 3, 4.0
+"""So many rounds of probes make a step known, at most once in so long, and not where frames told
+so lately."""
 LOOKS_MAX, LOOKS_S = 2, 2.0
 """So many such probes in so long: a busy machine's hiccups ask for them as well."""
 PRESUMED_S = 1.5
@@ -82,6 +88,11 @@ class Neighbour:
     looks: int = 0
     """Probes that they asked for since `looks_s`."""
     looks_s: float = -math.inf
+    peak: float = 0.0
+    """The most other load of one end since it eased, as a share of its time."""
+    back_s: float = 0.0
+    """The longest that a large probe should have taken on the way back since then."""
+    eased_s: float = -math.inf
     sent_bytes: int = 0
     loss: float = 0.0
     """Share of the last messages with a receipt wanted that had none."""
@@ -114,6 +125,21 @@ class Neighbour:
             self.looks, self.looks_s = 0, now_s
         self.looks += 1
         return self.looks <= LOOKS_MAX
+
+    def on_told(self, load: float, back: LinkReport | None, now_s: float) -> bool:
+        """What the busier end does beside deployments now, where messages wait to be written and
+        read, and how quick the way back is. Whether probes are due, as either became better."""
+        is_rated = back is not None and back.up and back.bytes_per_s > 0
+        back_s = back.delay_s + PROBE_BYTES_MAX / back.bytes_per_s if back and is_rated else 0.0
+        self.peak, self.back_s = max(load, self.peak), max(back_s, self.back_s)
+        if now_s - self.used_s < EASED_REST_S:
+            self.peak, self.back_s = load, back_s
+        is_better = self.peak - load >= EASED or 0 < back_s <= self.back_s / FASTER
+        if not is_better or self.probes or now_s - self.eased_s < EASED_REST_S:
+            return False
+        self.peak, self.back_s, self.eased_s = load, back_s, now_s
+        self.probes = [PROBE_SMALL_BYTES, self.probe_bytes] * EASED_ROUNDS
+        return True
 
     def on_up(self, now_s: float) -> None:
         """Both lanes answered: whatever it was before, it is measured anew."""

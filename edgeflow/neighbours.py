@@ -2,6 +2,7 @@
 
     alive peer ─▶ one of the two dials ─▶ up ─▶ measured (`edgeflow.neighbour`)
     a link became another ─▶ the others of this node are probed, and presumed slower meanwhile
+    one end is less busy, the way back is quicker ─▶ what messages took holds no more: probed
 
 The node of the lower tier dials the one of the higher, within a tier the lower name dials; a node
 that nobody can reach always dials. Two such nodes have no link, and the planner knows.
@@ -55,7 +56,8 @@ class Neighbours:
         and what it uses needs no probe."""
         if mine is None:
             return []
-        here = {peer.name: peer for peer in alive if peer.name != self.me}
+        here = {peer.name: peer for peer in alive}
+        me = here.pop(self.me, None)
         effects: list[Effect] = []
         for name, link in list(self.links.items()):
             if name not in here and not link.is_up:
@@ -65,6 +67,8 @@ class Neighbours:
             effects += self._open(mine, peer)
         for name, link in self.links.items():
             link.is_way = is_live and _leads_up(mine, here.get(name))
+            if link.is_up and self._is_better(link, me, here.get(name), now_s):
+                effects += self._next_probe(name, link, now_s)
             effects += self._probe(name, link, is_live, now_s)
         return effects
 
@@ -143,6 +147,12 @@ class Neighbours:
             self.links[peer.name] = Neighbour(peer.session, endpoints)
             self._linked = None
         return [OpenLink(peer.name, peer.session, endpoints, caps.public_key, caps.tier.name)]
+
+    def _is_better(self, link: Neighbour, me: Peer | None, peer: Peer | None, now_s: float) -> bool:
+        """Whether what its ends say asks for probes."""
+        load = max((end.other_load for end in (me, peer) if end is not None), default=0.0)
+        told = peer.load.links if peer is not None and peer.load is not None else {}
+        return link.on_told(load, told.get(self.me), now_s)
 
     def _probe(self, name: str, link: Neighbour, is_live: bool, now_s: float) -> list[Effect]:
         """What is due on a link."""

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from edgeflow.events import CloseLink, Effect, OpenLink, SendProbe
 from edgeflow.membership import Peer
-from edgeflow.messages import CLOUD, DEVICE, EDGE, Caps, Endpoint, TensorHead, Tier
+from edgeflow.messages import (
+    CLOUD,
+    DEVICE,
+    EDGE,
+    Caps,
+    Endpoint,
+    LinkReport,
+    Load,
+    TensorHead,
+    Tier,
+)
 from edgeflow.neighbour import (
     AGAIN_BYTES,
     AGAIN_S,
+    EASED_REST_S,
+    EASED_ROUNDS,
     PRESUMED_S,
     PROBE_BYTES_MAX,
     PROBE_FIRST_S,
@@ -184,6 +197,85 @@ def until_quiet(
 def receipt(links: Neighbours, probe: Effect, seconds: float, now_s: float) -> list[Effect]:
     assert isinstance(probe, SendProbe)
     return links.on_transferred("cloud-1", probe.message.size_bytes, seconds, now_s)
+
+
+def told(
+    said: Caps, cpu_percent: float, back_bytes_per_s: float = 0.0, frames: float = 0.0
+) -> Peer:
+    """A node that says how busy it is, with frames or otherwise, and how quick its link here is."""
+    back = {MINE.node: LinkReport(True, 0.002, back_bytes_per_s, 0, 9)}
+    load = Load(said.node, 1, 1, cpu_percent, 0, None, False, 0, 0, back, None, {}, {})
+    return Peer(said.node, 1, caps=said, load=replace(load, busy={"job": frames}))
+
+
+def slowed(links: Neighbours, bytes_per_s: float, now_s: float) -> None:
+    """Frames that take as long as on a link of that rate, the last of them at `now_s`."""
+    for at in range(6):
+        links.on_transferred(
+            "cloud-1", 150_000, 0.08 + 150_000 / bytes_per_s, now_s - 0.5 + at / 10
+        )
+
+
+def probe_s(links: Neighbours) -> float:
+    """What a large probe should take."""
+    report = links.report(99.0)["cloud-1"]
+    return report.delay_s + PROBE_BYTES_MAX / report.bytes_per_s
+
+
+@pytest.mark.parametrize("is_mine", [True, False])
+def test_a_link_is_measured_anew_once_an_end_is_less_busy(is_mine: bool) -> None:
+    """An edge node that is busy reads late; nobody sends it frames, who would see that it is not
+    any more?"""
+
+    def tick(cpu_percent: float, now_s: float) -> list[Effect]:
+        loads = (cpu_percent, 10.0) if is_mine else (10.0, cpu_percent)
+        ends = [told(MINE, loads[0]), told(caps("cloud-1", CLOUD), loads[1])]
+        return links.tick(MINE, ends, False, now_s)
+
+    links = measured(1e7)
+    slowed(links, 1e7, now_s=40.0)
+    assert probe_s(links) > 0.04
+    assert tick(90.0, 40.0 + EASED_REST_S - 0.1) == []
+    assert tick(70.0, 40.0 + EASED_REST_S + 0.1) == [], "it is busy still"
+    found = tick(50.0, 40.0 + EASED_REST_S + 0.2)
+    sizes = [each.message.size_bytes for each in until_quiet(links, found, 1e7, 45.0)]
+    assert sizes[::2] == [PROBE_SMALL_BYTES] * EASED_ROUNDS
+    assert min(sizes[1::2]) > PROBE_BYTES_MAX / 2
+    assert len(sizes) == 2 * EASED_ROUNDS
+    assert probe_s(links) < 0.01
+    assert tick(90.0, 45.5) == []
+    assert tick(10.0, 45.6) == [], "it was measured only now"
+    assert tick(10.0, 40.0 + 2 * EASED_REST_S + 0.3) != []
+
+
+def test_a_link_is_measured_anew_once_the_way_back_is_quicker() -> None:
+    """A camera's radio was slow, both ways; its frames have found out, its edge node has not."""
+    links = measured(1e5)
+    slow, quick = (told(caps("cloud-1", CLOUD), 10.0, rate) for rate in (1e5, 6e6))
+    assert links.tick(MINE, [slow], False, 43.5) == []
+    found = links.tick(MINE, [quick], False, 43.7)
+    assert len(until_quiet(links, found, 6e6, 43.7)) >= 2 * EASED_ROUNDS
+    assert probe_s(links) < 0.02
+    assert links.tick(MINE, [quick], False, 49.0) == []
+
+
+def test_a_link_is_not_measured_anew_where_frames_tell_of_it() -> None:
+    for used_s, is_told in ((60.0 - EASED_REST_S / 2, True), (50.0, False)):
+        links = measured(1e7)
+        link = links.links["cloud-1"]
+        for now_s, load, rate in ((51.0, 90.0, 1e6), (60.0, 10.0, 6e6)):
+            link.used_s, link.rated_s = min(now_s, used_s), now_s
+            ends = [told(MINE, load), told(caps("cloud-1", CLOUD), 5.0, rate)]
+            found = links.tick(MINE, ends, False, now_s)
+        assert (found == []) is is_told
+
+
+def test_frames_are_no_load_that_goes() -> None:
+    links = measured(1e7)
+    for now_s, load, frames in ((50.0, 90.0, 0.85), (60.0, 10.0, 0.05)):
+        links.links["cloud-1"].rated_s = now_s
+        ends = [told(MINE, load, frames=frames), told(caps("cloud-1", CLOUD), 5.0)]
+        assert links.tick(MINE, ends, False, now_s) == []
 
 
 def test_while_frames_pass_a_link_that_they_avoid_is_probed_small_and_often() -> None:
