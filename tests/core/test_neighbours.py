@@ -226,13 +226,13 @@ def probe_s(links: Neighbours) -> float:
 def test_a_link_is_measured_anew_once_an_end_is_less_busy(is_mine: bool) -> None:
     """An edge node that is busy reads late; nobody sends it frames, who would see that it is not
     any more?"""
+    links = measured(1e7)
 
     def tick(cpu_percent: float, now_s: float) -> list[Effect]:
         loads = (cpu_percent, 10.0) if is_mine else (10.0, cpu_percent)
         ends = [told(MINE, loads[0]), told(caps("cloud-1", CLOUD), loads[1])]
         return links.tick(MINE, ends, False, now_s)
 
-    links = measured(1e7)
     slowed(links, 1e7, now_s=40.0)
     assert probe_s(links) > 0.04
     assert tick(90.0, 40.0 + EASED_REST_S - 0.1) == []
