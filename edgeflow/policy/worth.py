@@ -11,7 +11,8 @@ one has to promise what that cost.
 
 What a plan takes is what frames under it tell, where that is less than its price: a price may be
 wrong for long, a plan that is quick is quick. So it is with one that spare frames tried: where they
-found it quicker than the running one, the margin does not grow either.
+found it quicker than the running one, that is what counts, not what estimates may be off by, and
+the margin does not grow either.
 
 Invariant: a plan that works is given up only for what is measurably better; at most
 CHANGES_A_MINUTE times a minute.
@@ -117,7 +118,8 @@ class Worth:
             took, was = tried.predicted_s * 1e3, running.seconds * 1e3
             words = f"spare frames took {took:.1f} ms instead of {was:.1f} ms as things are now"
         sigmas = SMALL_SIGMAS if gain < SMALL else SIGMAS
-        doubt = doubt_of(question, proposal, sigmas) if gain > MARGIN else 0.0
+        is_sure = gain <= MARGIN or tried is not proposal
+        doubt = 0.0 if is_sure else doubt_of(question, proposal, sigmas)
         self._lead(question, gain - max(MARGIN, doubt))
         if gain <= MARGIN or self._lately(question, 60.0) >= CHANGES_A_MINUTE:
             return gain, ""
@@ -187,11 +189,11 @@ def _as_told(question: Question) -> Standing:
 
 
 def _as_tried(question: Question, proposal: Proposal) -> Proposal:
-    """A plan at its price of now, or as spare frames found it where that is less."""
+    """A plan as spare frames found it quicker than the running one, else at its price of now."""
     took_s = _tried_s(question, proposal)
-    if took_s >= proposal.predicted_s or question.spec.objective != "latency":
+    if math.isinf(took_s) or question.spec.objective != "latency":
         return proposal
-    return replace(proposal, predicted_s=took_s, value=min(proposal.value, took_s))
+    return replace(proposal, predicted_s=took_s, value=took_s)
 
 
 def _tried_s(question: Question, proposal: Proposal) -> float:

@@ -11,7 +11,7 @@ from msgspec.structs import replace as changed
 from edgeflow.cost import Cluster, LinkCost
 from edgeflow.estimate import LinkEstimate
 from edgeflow.messages import Board, Lately
-from edgeflow.placement import parse_placement
+from edgeflow.placement import format_placement, parse_placement
 from edgeflow.planning.standing import standing
 from edgeflow.policy.hpa import BAND, Hpa
 from edgeflow.policy.live import MOVED_S, SEARCH_S, Live
@@ -230,6 +230,24 @@ def test_a_plan_that_spare_frames_found_quicker_need_not_promise_more_each_time(
     assert (choice is not None) == is_followed
     said = f"spare frames took {took * usual_s * 1e3:.1f} ms"
     assert choice is None or choice.why.startswith(said)
+
+
+@pytest.mark.parametrize(("trials", "is_followed"), [(TRIED_TELL, True), (TRIED_TELL - 1, False)])
+def test_what_spare_frames_found_quicker_counts_however_rough_estimates_are(
+    trials: int, is_followed: bool
+) -> None:
+    asked = Asked(Live(), cluster(1, 1, deviation=0.4))
+    asked.first()
+    usual_s, mbps = price_s(asked), 1.0
+    while best_s(asked) > 0.82 * usual_s:
+        mbps *= 1.02
+        asked.cluster = cluster(mbps, mbps, deviation=0.4)
+    for _ in range(TOLD_FRAMES + 1):
+        asked.question()
+        asked.frame(usual_s)
+    line = format_placement(GRAPH, Live().first(asked.question()).placement)
+    asked.on_trial[line] = Lately(str(asked.plan), 1, trials, (0.8 * usual_s,) * trials)
+    assert (asked.review(10.0) is not None) == is_followed
 
 
 def test_a_plan_that_frames_find_quick_is_not_left_for_its_price_until_that_moves() -> None:
