@@ -150,6 +150,8 @@ class Replan:
             return False
         if watch.policy.measures and view.metrics is not watch.metrics:
             return True
+        if watch.was_tried(view.lately):
+            return True
         return watch.news.is_due(self.membership, spec.model, _input_bytes(graph), now_s)
 
     def _choose(

@@ -6,16 +6,17 @@ Invariant: all of it can be lost; a new leader starts with empty notes and the b
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from edgeflow.boards import Word
 from edgeflow.cost import Cluster
 from edgeflow.history import Chronicle
-from edgeflow.messages import Metrics, PlanId, Spec, Status
+from edgeflow.messages import Lately, Metrics, PlanId, Spec, Status
 from edgeflow.news import News
 from edgeflow.policy import Policy, Switches, policy_of
 from edgeflow.policy.question import Choice
+from edgeflow.policy.worth import TRIED_TELL
 from edgeflow.prices import Prices
 
 Fleet = frozenset[tuple[str, int]]
@@ -76,6 +77,18 @@ class Watch:
     def shunned_at(self, now_s: float) -> tuple[str, ...]:
         """Nodes that failed so lately that they are to compute nothing of it."""
         return tuple(name for name, until_s in self.shunned.items() if now_s < until_s)
+
+    def was_tried(self, lately: Iterable[Lately]) -> bool:
+        """Whether more frames on trial were told since plans were last compared, and enough of them
+        to be held against the running plan."""
+        known = self.metrics.lately if self.metrics is not None else ()
+        before = {(each.plan, each.variant): each.frames for each in known}
+        return any(
+            each.variant
+            and len(each.flights_s) >= TRIED_TELL
+            and each.frames > before.get((each.plan, each.variant), 0)
+            for each in lately
+        )
 
     def hold(self, spec: Spec, until_s: float, verdict: Word) -> None:
         """Ask for no plan for a while."""

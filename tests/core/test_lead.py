@@ -19,8 +19,10 @@ from edgeflow.messages import (
     Claim,
     Held,
     Holding,
+    Lately,
     LinkReport,
     Load,
+    Metrics,
     Notice,
     Plan,
     Rates,
@@ -29,7 +31,8 @@ from edgeflow.messages import (
     Status,
     Tier,
 )
-from edgeflow.replan import IMPOSSIBLE_S, REVIEW_S, SETTLE_S, UNHELD_S
+from edgeflow.policy.worth import TRIED_TELL
+from edgeflow.replan import IMPOSSIBLE_S, NEWS_S, REVIEW_S, SETTLE_S, UNHELD_S
 from edgeflow.sim.toy import MODEL, TOY
 
 MINE = Claim(3, 1, "edge-9", 1)
@@ -271,6 +274,18 @@ def test_what_a_plan_takes_is_told_as_things_are_now(leader: Leader) -> None:
     assert leader.board.committed is not None
     assert leader.board.committed.predicted_s == told_s
     assert told(leader).predicted_s > told_s
+
+
+def test_frames_on_trial_are_looked_at_as_soon_as_there_are_enough(leader: Leader) -> None:
+    plan, few = str(leader.commit().id), TRIED_TELL - 1
+    leader.run(2 * REVIEW_S)
+    watch = leader.lead.watches["job"]
+    for variant, more, is_looked_at in ((1, 0, 0), (1, 1, 1), (1, 1, 0), (1, 2, 1), (0, 9, 0)):
+        lately = (Lately(plan, variant, few + more, (0.1,) * (few + more)),)
+        leader.view.metrics = Metrics("job", "cam-1", 9, 9, 0, 0, 0, 1.0, 0.1, 0.1, lately)
+        watch.reviewed_s = leader.now_s
+        leader.tick(2 * NEWS_S)
+        assert (watch.reviewed_s == leader.now_s) == is_looked_at, (variant, more)
 
 
 def test_a_source_that_cannot_prepare_is_not_asked_again_at_once(leader: Leader) -> None:
