@@ -1,7 +1,7 @@
 """Ways that are left alone for a while, as long as there is another.
 
-    trusted ──attempt timed out, worker died──▶ doubted for a span ──▶ tried again ──span──▶ trusted
-                                                   ^── once more: for twice the span ─'
+    trusted ──timed out, overdue, worker died──▶ doubted for a span ──▶ tried again ──span─▶ trusted
+                                                       ^── once more: for twice the span ─'
 
 A link that swallows all is noticed within 2 s, a worker is started again within 1 to 3 s; what goes
 on for longer is tried ever more seldom, since each trial costs the frames in it a time-out.
@@ -21,6 +21,9 @@ TIMEOUT_DOUBT_S = 3.0
 WORKER_DOUBT_S = 1.5
 """After a worker died. Lower is back before the worker is (onnxruntime 1 s, torch 3 s), higher
 stays on what may be slower."""
+OVERDUE_DOUBT_S = 2.0
+"""After a frame that was far slower than usual: until probes have told whether its link is, and the
+leader has another plan. Higher pays more for a hiccup, lower meets what slowed it once more."""
 DOUBT_S_MAX = 24.0
 """Once in so long at least a way is tried again."""
 

@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 from edgeflow.heldplan import Place, Way
 from edgeflow.messages import Spec
+from edgeflow.usual import Usual
 
 REST_S, REST_S_MAX = 10.0, 120.0
 """A place that no frame used for so long may have changed. Shorter finds a node that got idle
@@ -61,8 +62,6 @@ PATIENCE_S_MIN = 1.0
 PRICED_S, NEW_S = 10.0, 0.5
 """Beliefs are asked for this often, and where a way is new, or a node of it eased, whose links were
 slow too as long as it was busy: 1 ms of a desktop's core."""
-SMOOTH = 0.2
-"""Weight of the newest frame in what is usual."""
 CALM_FRAMES = 24
 """A node's ratio is its own, and no more that of its first, cold runs, after so many frames: the
 window of its estimate. More learns later how quick a node is without load."""
@@ -118,8 +117,8 @@ class Explorer:
 
     share: float
     budget_s: float = 0.0
-    usual_s: float = 0.0
-    """Of a frame of the running plan, from sent to answered; 0 before the first."""
+    usual: Usual = field(default_factory=Usual)
+    """Of a frame of the running plan."""
     since: int = 0
     """Frames of the running plan since the last trial."""
     doubts: dict[Place, Doubt] = field(default_factory=dict)
@@ -147,9 +146,7 @@ class Explorer:
 
     def on_answered(self, way: Way, flight_s: float, now_s: float) -> None:
         """A frame along the way of all: it took so long."""
-        if self.usual_s == 0.0:
-            self.usual_s = flight_s
-        self.usual_s += SMOOTH * (flight_s - self.usual_s)
+        self.usual.add(flight_s)
         self.budget_s = min(self.budget_s + self.share * flight_s, SAVED * self.usual_s)
         self.since += 1
         for place in way.places:
@@ -162,6 +159,11 @@ class Explorer:
             home = next(iter(self.frames))
             del self.frames[home]
             self.calm.pop(home, None)
+
+    @property
+    def usual_s(self) -> float:
+        """Seconds of a frame of the running plan; 0 before the first."""
+        return self.usual.seconds
 
     def on_ratios(self, ratios: Mapping[Home, float]) -> None:
         """How slow nodes say they are now, as ratios to when they were timed."""
@@ -234,7 +236,7 @@ class Explorer:
         """Of these the doubtful one that is believed to be the best and may be better than the
         running one; None where there is none, or the budget is too small."""
         worth = [
-            (self._times(way), way)
+            (self.times(way), way)
             for way in ways
             if self.is_doubtful(way, now_s) and self.believed.get(way.line, UNKNOWN).is_worth_it
         ]
@@ -262,7 +264,7 @@ class Explorer:
         if found is not None and self.followed in self.believed:
             self.believed[self.followed] = found
 
-    def _times(self, way: Way) -> float:
+    def times(self, way: Way) -> float:
         """What a way is believed to take, over what the running one takes."""
         belief = self.believed.get(way.line, UNKNOWN)
         return belief.idle if way.nodes & self.eased else belief.now

@@ -26,6 +26,8 @@ class Attempt:
     way: Way
     graph: Graph
     sent_s: float
+    is_alone: bool = False
+    """No other frame of the deployment was under way when it was sent."""
     got: dict[Patch, Bundle] = field(default_factory=dict)
     """What came of the outputs, or of parts of them, and the bundle it is in."""
     is_open: bool = True

@@ -15,9 +15,10 @@ import numpy as np
 
 from edgeflow.beliefs import listen, priced
 from edgeflow.cost import NodeCost, Seconds, Workload
+from edgeflow.doubts import OVERDUE_DOUBT_S
 from edgeflow.estimate import RatioEstimate
 from edgeflow.events import Effect, Publish
-from edgeflow.explore import Explorer, Trial, is_explored
+from edgeflow.explore import WORTH, Explorer, Trial, is_explored
 from edgeflow.graph import Graph
 from edgeflow.heldplan import HeldPlan, Way
 from edgeflow.messages import Held, Spec
@@ -72,6 +73,8 @@ class Upkeep:
             spec = parts.deployments.view(name).spec
             held = parts.holdings.active_plan(name)
             graph = parts.library.graphs.get(held.plan.model) if held is not None else None
+            if held is not None and graph is not None:
+                self._doubt_overdue(held, graph, now_s)
             way = self._usable(held, now_s) if held is not None else None
             if spec is not None and way is not None and graph is not None:
                 window = Window(spec.window_frames, spec.window_bytes)
@@ -127,10 +130,36 @@ class Upkeep:
 
     def _usable(self, held: HeldPlan, now_s: float) -> Way | None:
         """The first variant in which nobody is known to be lost, and every link of the source is
-        open; of doubted ones the one that was so first."""
+        open, else the one that is believed to be the quickest; of doubted ones the one that was so
+        first."""
         doubts = self.parts.inflight.doubts
-        found = self._open(held, now_s)
-        return min(found, key=lambda way: doubts.until_s(way.route, now_s), default=None)
+        explorer = self.parts.inflight.explorers.get(held.plan.deployment)
+
+        def order(way: Way) -> tuple[float, bool, float]:
+            times = explorer.times(way) if explorer is not None else math.inf
+            return doubts.until_s(way.route, now_s), way.variant > 0, times
+
+        return min(self._open(held, now_s), key=order, default=None)
+
+    def _doubt_overdue(self, held: HeldPlan, graph: Graph, now_s: float) -> None:
+        """A frame of the running plan that was alone takes far longer than usual: itself and those
+        behind it take another way, where one should be quicker than that, while the leader finds
+        out."""
+        inflight, name, way = self.parts.inflight, held.plan.deployment, held.ways[0]
+        explorer = inflight.explorers.get(name)
+        if explorer is None or inflight.doubts.until_s(way.route, now_s) > -math.inf:
+            return
+        is_late = any(
+            frame.last.way is way and explorer.usual.is_overdue(now_s - frame.last.sent_s)
+            for frame in inflight.of(name)
+            if frame.flying and frame.last.is_alone
+        )
+        if not is_late:
+            return
+        explorer.believe(*priced(self.parts, held, graph, explorer.calm, now_s), way.line, now_s)
+        others = (each for each in self._open(held, now_s) if each is not way)
+        if any(explorer.times(each) <= WORTH for each in others):
+            inflight.doubts.add(way.route, OVERDUE_DOUBT_S, now_s)
 
     def _open(self, held: HeldPlan, now_s: float) -> Iterator[Way]:
         """The variants that a frame may take now."""

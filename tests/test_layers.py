@@ -49,8 +49,8 @@ ROOMS = {
         True,
         "lag foreign namesake membership election"
         " planning estimate receipts heat neighbour neighbours alert bundles deployments fetch"
-        " library busyness timings heldplan doubts leftovers explore holding headers openframe"
-        " tally inflight stage boards"
+        " library busyness timings heldplan doubts leftovers usual explore holding headers"
+        " openframe tally inflight stage boards"
         " survey memory capacity"
         " news policy cover standby covering watch replan lead relay"
         " beside whatif tileviews prices cancelled waking pace outcome history wording",

@@ -66,8 +66,9 @@ LEAD_S = 9.0
 tenth that is 90 s. Lower takes long waves of noise for the truth."""
 PAUSE_S = 3.0
 """Between two looks no more than this counts as on end."""
-REACT_S, BURNT_MAX, BURNT_S_MIN = 4.0, 0.8, 30.0
-"""A plan that breaks down hurts for so long before it is left. What that cost lately on the same
+REACT_S, BURNT_MAX, BURNT_S_MIN = 1.5, 0.8, 30.0
+"""A plan that breaks down hurts for so long before it is left: frames behind one that is overdue
+go another way at once (`edgeflow.usual`). What that cost lately on the same
 nodes, as a share of the time plans ran there (of so many seconds at least), is what the next one
 has to promise more, at most so much. Higher stays away from what comes and goes."""
 CHANGES_A_MINUTE = 8
