@@ -22,6 +22,7 @@ from edgeflow.explore import WORTH, Explorer, Trial, is_explored
 from edgeflow.graph import Graph
 from edgeflow.heldplan import HeldPlan, Way
 from edgeflow.messages import Held, Spec
+from edgeflow.openframe import Attempt
 from edgeflow.pace import Window
 from edgeflow.parts import Parts, layer_seconds
 from edgeflow.split import Segment
@@ -152,7 +153,7 @@ class Upkeep:
         is_late = any(
             frame.last.way is way and explorer.usual.is_overdue(now_s - frame.last.sent_s)
             for frame in inflight.of(name)
-            if frame.flying and frame.last.is_alone
+            if frame.flying and frame.last.is_alone and not self._arrived(frame.last)
         )
         if not is_late:
             return
@@ -160,6 +161,12 @@ class Upkeep:
         others = (each for each in self._open(held, now_s) if each is not way)
         if any(explorer.times(each) <= WORTH for each in others):
             inflight.doubts.add(way.route, OVERDUE_DOUBT_S, now_s)
+
+    def _arrived(self, attempt: Attempt) -> bool:
+        """Whether something came where its inputs went since they left."""
+        entry = {attempt.way.split.segments[at].node for at in attempt.way.split.entry}
+        links = self.parts.neighbours.links
+        return any(links[node].sampled_s > attempt.sent_s for node in entry & links.keys())
 
     def _open(self, held: HeldPlan, now_s: float) -> Iterator[Way]:
         """The variants that a frame may take now."""

@@ -25,9 +25,12 @@ from edgeflow.policy.question import Choice, Question
 from edgeflow.policy.worth import Worth
 from edgeflow.survey import ask, is_dear
 
-SEARCH_S, MOVED_S = 20.0, 5.0
-"""A dear look is made this often: where nothing moves, and where something does. Lower finds tiles
-sooner, and takes more of a leader that has frames to compute."""
+SEARCH_S = 20.0
+"""A dear look is made this often where nothing moves. Lower finds tiles sooner, and takes more of a
+leader that has frames to compute."""
+LOOKS, LOOK_S = 3.0, 6.0
+"""Where something does: so many at once, who joins is heard of before its links are measured; then
+one in so many seconds."""
 SHIFT = 0.1
 """The running plan's price moved where it changed by this share since."""
 
@@ -39,6 +42,11 @@ class Live:
     worth: Worth = field(default_factory=Worth)
     searched: tuple[float, float] = (-math.inf, 0.0)
     """When a better plan was last looked for, and what the running one took then."""
+    has_moved: bool = False
+    """Something did since."""
+    looks: float = LOOKS
+    """Left, for where something moves."""
+    filled_s: float = -math.inf
     found: Proposal | None = None
     """The better plan of that look, as long as it is not worth the switch."""
     measures = False
@@ -46,6 +54,7 @@ class Live:
     def first(self, question: Question) -> Proposal:
         """The best plan now; PlanningError says why there is none."""
         self.searched, self.found = (question.now_s, question.standing.seconds), None
+        self.has_moved = False
         return ask(question.spec, question.graph, question.cluster, question.shunned)
 
     def review(self, question: Question) -> Choice | None:
@@ -70,10 +79,16 @@ class Live:
 
     def _is_due(self, question: Question) -> bool:
         """Whether it is time for a look."""
-        rested_s = question.now_s - self.searched[0]
-        is_moved = question.is_news or self._is_moved(question)
-        is_cheap = not is_dear(question.spec, question.cluster)
-        return is_cheap or rested_s >= (MOVED_S if is_moved else SEARCH_S)
+        now_s = question.now_s
+        self.has_moved |= question.is_news or self._is_moved(question)
+        if not is_dear(question.spec, question.cluster) or now_s - self.searched[0] >= SEARCH_S:
+            return True
+        self.looks = min(LOOKS, self.looks + (now_s - self.filled_s) / LOOK_S)
+        self.filled_s = now_s
+        if not self.has_moved or self.looks < 1:
+            return False
+        self.looks -= 1
+        return True
 
     def _is_moved(self, question: Question) -> bool:
         _, was_s = self.searched
