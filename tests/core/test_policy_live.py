@@ -17,7 +17,7 @@ from edgeflow.policy.hpa import BAND, Hpa
 from edgeflow.policy.live import LOOK_S, LOOKS, SEARCH_S, Live
 from edgeflow.policy.static import Static
 from edgeflow.policy.switching import BUILD_S, DISTURBED, Switches, lost_s, missing_bytes
-from edgeflow.policy.worth import CHANGES_A_MINUTE, LARGE, MARGIN, TRIED_MOST, TRIED_TELL
+from edgeflow.policy.worth import CHANGES_A_MINUTE, LARGE, MARGIN, TRIED_TELL
 from edgeflow.prices import TOLD_FRAMES
 from tests.core.asking import CLAIM, GRAPH, SPEC, Asked, cluster
 
@@ -209,9 +209,7 @@ def test_where_frames_say_that_leaving_was_a_mistake_the_way_back_is_open() -> N
     [
         (TRIED_TELL, 0.8, True),
         (TRIED_TELL - 1, 0.8, False),
-        (TRIED_TELL, 0.87, False),
-        (TRIED_MOST, 0.87, True),
-        (2 * TRIED_MOST, 0.9, False),
+        (2 * TRIED_TELL, 0.9, False),
     ],
 )
 def test_a_plan_that_spare_frames_found_quicker_need_not_promise_more_each_time(
