@@ -8,16 +8,14 @@ REST_S. One trial that takes what was believed settles it; TRIALS where none eve
 it was quicker than believed; each time for twice as long. Trials that are quicker than the running
 plan cost nothing: they go on until its price is sure enough to follow, TRIALS_QUICK at most.
 A node whose other load went is doubtful at once, whatever settled it: what it does beside this
-deployment is in its heartbeat, and only a trial tells what is left of that. So is a link that got
-FASTER.
+deployment is in its heartbeat, and only a trial tells what is left. So is a link that got FASTER.
 
 A way is tried while one of its places is doubtful, as long as it may be better than the running
 one: where believed to take no more than WORTH times as long, or where it would be quicker if the
 load went that its nodes had. What a trial teaches goes the usual ways: timings, ratios, receipts.
 
-Invariant: what trials took longer is at most the share of what frames took, CREDIT (DEBT, for ways
-that are believed to be quicker) and one trial. A
-trial that was slower than usual is followed by GAP frames of the running plan.
+Invariant: what trials took longer is at most the share of what frames took, CREDIT (DEBT for ways
+believed to be quicker) and one trial; GAP frames of the running plan follow one that was slow.
 """
 
 from __future__ import annotations
@@ -117,6 +115,8 @@ class Explorer:
 
     share: float
     budget_s: float = 0.0
+    refuge: str = ""
+    """The placement line that frames take while the running one is doubted."""
     usual: Usual = field(default_factory=Usual)
     """Of a frame of the running plan."""
     since: int = 0
@@ -236,7 +236,7 @@ class Explorer:
         """Of these the doubtful one that is believed to be the best and may be better than the
         running one; None where there is none, or the budget is too small."""
         worth = [
-            (self.times(way), way)
+            (self._times(way), way)
             for way in ways
             if self.is_doubtful(way, now_s) and self.believed.get(way.line, UNKNOWN).is_worth_it
         ]
@@ -264,7 +264,7 @@ class Explorer:
         if found is not None and self.followed in self.believed:
             self.believed[self.followed] = found
 
-    def times(self, way: Way) -> float:
+    def _times(self, way: Way) -> float:
         """What a way is believed to take, over what the running one takes."""
         belief = self.believed.get(way.line, UNKNOWN)
         return belief.idle if way.nodes & self.eased else belief.now

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from edgeflow.beliefs import listen, priced
+from edgeflow.beliefs import listen, priced, refuge
 from edgeflow.cost import NodeCost, Seconds, Workload
 from edgeflow.doubts import OVERDUE_DOUBT_S
 from edgeflow.estimate import RatioEstimate
 from edgeflow.events import Effect, Publish
-from edgeflow.explore import WORTH, Explorer, Trial, is_explored
+from edgeflow.explore import Explorer, Trial, is_explored
 from edgeflow.graph import Graph
 from edgeflow.heldplan import HeldPlan, Way
 from edgeflow.messages import Held, Spec
@@ -26,6 +26,7 @@ from edgeflow.openframe import Attempt
 from edgeflow.pace import Window
 from edgeflow.parts import Parts, layer_seconds
 from edgeflow.split import Segment
+from edgeflow.survey import survey
 from edgeflow.timings import Timings
 
 HELD_S = 2.0
@@ -131,14 +132,14 @@ class Upkeep:
 
     def _usable(self, held: HeldPlan, now_s: float) -> Way | None:
         """The first variant in which nobody is known to be lost, and every link of the source is
-        open, else the one that is believed to be the quickest; of doubted ones the one that was so
-        first."""
-        doubts = self.parts.inflight.doubts
-        explorer = self.parts.inflight.explorers.get(held.plan.deployment)
+        open; the refuge before others; of doubted ones the one that was so first."""
+        inflight = self.parts.inflight
+        explorer = inflight.explorers.get(held.plan.deployment)
+        refuge = explorer.refuge if explorer is not None else ""
 
-        def order(way: Way) -> tuple[float, bool, float]:
-            times = explorer.times(way) if explorer is not None else math.inf
-            return doubts.until_s(way.route, now_s), way.variant > 0, times
+        def order(way: Way) -> tuple[float, bool, bool]:
+            until_s = inflight.doubts.until_s(way.route, now_s)
+            return until_s, way.variant > 0, way.line != refuge
 
         return min(self._open(held, now_s), key=order, default=None)
 
@@ -157,9 +158,13 @@ class Upkeep:
         )
         if not is_late:
             return
-        explorer.believe(*priced(self.parts, held, graph, explorer.calm, now_s), way.line, now_s)
-        others = (each for each in self._open(held, now_s) if each is not way)
-        if any(explorer.times(each) <= WORTH for each in others):
+        cluster = survey(self.parts.membership, held.plan.source, held.plan.model, now_s)
+        here = [each for each in self._open(held, now_s) if each.nodes <= cluster.nodes.keys()]
+        if way not in here:
+            return
+        lines = [each.line for each in here if each is not way]
+        explorer.refuge = refuge(graph, cluster, way.line, lines)
+        if explorer.refuge:
             inflight.doubts.add(way.route, OVERDUE_DOUBT_S, now_s)
 
     def _arrived(self, attempt: Attempt) -> bool:
