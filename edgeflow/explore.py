@@ -25,7 +25,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from edgeflow.estimate import FASTER
 from edgeflow.heldplan import Place, Way
+from edgeflow.membership import EASED
 from edgeflow.messages import Spec
 from edgeflow.usual import Usual
 
@@ -41,11 +43,6 @@ WORTH = 2.0
 """What is believed to take longer is not tried: guesses are seldom so far off."""
 GAP = 4
 """Frames of the running plan after a slow trial: a stream is not slow twice in a row."""
-EASED = 0.3
-"""Share of a node's time by which its other load must have become less.
-Lower tries what hardly changed, higher leaves a node that got half idle to the next rest."""
-FASTER = 2.0
-"""Times the least rate of a link since a frame was there. Lower tries what noise makes of rates."""
 AFTER_S = 4.0
 """After a frame what a node says of other load tells of that frame too: of what it took of the
 processor at once, and of its share of the node's time for longer."""
@@ -116,7 +113,7 @@ class Explorer:
     share: float
     budget_s: float = 0.0
     refuge: str = ""
-    """The placement line that frames take while the running one is doubted."""
+    """The placement line that frames take while the running one is doubted for an overdue frame."""
     usual: Usual = field(default_factory=Usual)
     """Of a frame of the running plan."""
     since: int = 0

@@ -282,7 +282,7 @@ class Inflight(Outcomes):
         if frame.sent and frame.last.graph is not graph:
             effects += self.forget(frame)
         frame.sent += 1
-        frame.attempts[frame.sent] = Attempt(frame.sent, way, graph, now_s, not flying)
+        frame.attempts[frame.sent] = Attempt(frame.sent, way, graph, now_s, is_alone=not flying)
         frame.flying, frame.expires_s = True, now_s + limit_s
         return effects + [
             SendTensors(

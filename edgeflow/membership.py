@@ -35,6 +35,10 @@ DEAD_BY_WILL_S = 1.2
 ECHO_S = 1.5 * HEARTBEAT_S
 """Our own heartbeat comes back within this, or we hear nobody's: silence is counted so far only.
 Longer takes those for dead whom a frozen broker does not let speak."""
+EASED = 0.3
+"""Share of a node's time by which its other load must have become less, to make what was measured
+of it, or on a link of it, doubtful. Lower tries what hardly changed, higher leaves a node that got
+half idle to the next rest."""
 RECONNECT_GRACE_S = 5.0
 """After our own reconnect: the largest reconnect delay (2 s) + 3 heartbeats."""
 STATES = ("", "init", "ready", "draining", "offline")

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from edgeflow.estimate import LinkEstimate
+from edgeflow.estimate import FASTER, LinkEstimate
+from edgeflow.membership import EASED
 from edgeflow.messages import Endpoint, LinkReport
 
 PROBES_BYTES = (1 << 10, 64 << 10, 1 << 10, 256 << 10)
@@ -42,12 +43,9 @@ PROBE_BYTES_MIN, PROBE_BYTES_MAX = 8 << 10, 64 << 10
 DOUBT, DOUBTED_MAX = math.log(1.5), 3
 """So far off as a logarithm, a message asks for probes at once, so many in a row: a step is then
 known one frame after it."""
-EASED, FASTER = 0.3, 2.0
-"""What the link took holds no more once other load of an end became less by this share of its time,
-or the way back so many times as quick: a radio is one. Lower tries what hardly changed."""
 EASED_ROUNDS, EASED_REST_S = 3, 4.0
-"""So many rounds of probes make a step known, at most once in so long, and not where frames told
-so lately."""
+"""So many rounds of probes make a step known, once an end is less busy or the way back quicker: at
+most once in so long, and not where frames told so lately."""
 LOOKS_MAX, LOOKS_S = 2, 2.0
 """So many such probes in so long: a busy machine's hiccups ask for them as well."""
 PRESUMED_S = 1.5
@@ -129,8 +127,9 @@ class Neighbour:
     def on_told(self, load: float, back: LinkReport | None, now_s: float) -> bool:
         """What the busier end does beside deployments now, where messages wait to be written and
         read, and how quick the way back is. Whether probes are due, as either became better."""
-        is_rated = back is not None and back.up and back.bytes_per_s > 0
-        back_s = back.delay_s + PROBE_BYTES_MAX / back.bytes_per_s if back and is_rated else 0.0
+        back_s = 0.0
+        if back is not None and back.up and back.bytes_per_s > 0:
+            back_s = back.delay_s + PROBE_BYTES_MAX / back.bytes_per_s
         self.peak, self.back_s = max(load, self.peak), max(back_s, self.back_s)
         if now_s - self.used_s < EASED_REST_S:
             self.peak, self.back_s = load, back_s

@@ -67,7 +67,7 @@ class Neighbours:
             effects += self._open(mine, peer)
         for name, link in self.links.items():
             link.is_way = is_live and _leads_up(mine, here.get(name))
-            if link.is_up and self._is_better(link, me, here.get(name), now_s):
+            if link.is_up and self._asks(link, me, here.get(name), now_s):
                 effects += self._next_probe(name, link, now_s)
             effects += self._probe(name, link, is_live, now_s)
         return effects
@@ -148,8 +148,8 @@ class Neighbours:
             self._linked = None
         return [OpenLink(peer.name, peer.session, endpoints, caps.public_key, caps.tier.name)]
 
-    def _is_better(self, link: Neighbour, me: Peer | None, peer: Peer | None, now_s: float) -> bool:
-        """Whether what its ends say asks for probes."""
+    def _asks(self, link: Neighbour, me: Peer | None, peer: Peer | None, now_s: float) -> bool:
+        """Whether what its ends say now asks for probes."""
         load = max((end.other_load for end in (me, peer) if end is not None), default=0.0)
         told = peer.load.links if peer is not None and peer.load is not None else {}
         return link.on_told(load, told.get(self.me), now_s)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from edgeflow.membership import Membership, Peer
 from edgeflow.messages import LayerTimes
+from edgeflow.ration import Ration
 from edgeflow.survey import LINK_PRIOR, SAMPLES_SETTLED
 
 SHIFT = 0.1
@@ -38,8 +39,7 @@ class News:
     """What a frame took when that was noted."""
     words: int = -1
     """How much had been heard when it was last compared."""
-    looks: float = LOOKS
-    filled_s: float = -math.inf
+    looks: Ration = field(default_factory=lambda: Ration(LOOKS, LOOK_S))
 
     def note(
         self, membership: Membership, model: str, nbytes: int, seconds: float, now_s: float
@@ -58,13 +58,10 @@ class News:
         self.words = membership.words
         if not self._is_notable(membership, model, nbytes):
             return False
-        gained = (now_s - self.filled_s) / LOOK_S if self.filled_s > -math.inf else LOOKS
-        self.looks, self.filled_s = min(LOOKS, self.looks + gained), now_s
-        if self.looks < 1:
+        has_look = self.looks.take(now_s)
+        if not has_look:
             self.words = -1  # Not forgotten: asked again until there is a look.
-            return False
-        self.looks -= 1
-        return True
+        return has_look
 
     def _is_notable(self, membership: Membership, model: str, nbytes: int) -> bool:
         known = 0

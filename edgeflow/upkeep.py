@@ -135,11 +135,11 @@ class Upkeep:
         open; the refuge before others; of doubted ones the one that was so first."""
         inflight = self.parts.inflight
         explorer = inflight.explorers.get(held.plan.deployment)
-        refuge = explorer.refuge if explorer is not None else ""
+        line = explorer.refuge if explorer is not None else ""
 
         def order(way: Way) -> tuple[float, bool, bool]:
             until_s = inflight.doubts.until_s(way.route, now_s)
-            return until_s, way.variant > 0, way.line != refuge
+            return until_s, way.variant > 0, way.line != line
 
         return min(self._open(held, now_s), key=order, default=None)
 
@@ -151,6 +151,7 @@ class Upkeep:
         explorer = inflight.explorers.get(name)
         if explorer is None or inflight.doubts.until_s(way.route, now_s) > -math.inf:
             return
+        explorer.refuge = ""
         is_late = any(
             frame.last.way is way and explorer.usual.is_overdue(now_s - frame.last.sent_s)
             for frame in inflight.of(name)

@@ -52,7 +52,7 @@ ROOMS = {
         " library busyness timings heldplan doubts leftovers usual explore holding headers"
         " openframe tally inflight stage boards"
         " survey memory capacity"
-        " news policy cover standby covering watch replan lead relay"
+        " ration news policy cover standby covering watch replan lead relay"
         " beside whatif tileviews prices cancelled waking pace outcome history wording",
     ),
     "mind": Room(

@@ -23,6 +23,7 @@ from edgeflow.planning import PlanningError, Proposal
 from edgeflow.policy.prepared import or_prepared, priced
 from edgeflow.policy.question import Choice, Question
 from edgeflow.policy.worth import Worth
+from edgeflow.ration import Ration
 from edgeflow.survey import ask, is_dear
 
 SEARCH_S = 20.0
@@ -44,9 +45,8 @@ class Live:
     """When a better plan was last looked for, and what the running one took then."""
     has_moved: bool = False
     """Something did since."""
-    looks: float = LOOKS
-    """Left, for where something moves."""
-    filled_s: float = -math.inf
+    looks: Ration = field(default_factory=lambda: Ration(LOOKS, LOOK_S))
+    """For where something moves."""
     found: Proposal | None = None
     """The better plan of that look, as long as it is not worth the switch."""
     measures = False
@@ -83,31 +83,24 @@ class Live:
         self.has_moved |= question.is_news or self._is_moved(question)
         if not is_dear(question.spec, question.cluster) or now_s - self.searched[0] >= SEARCH_S:
             return True
-        self.looks = min(LOOKS, self.looks + (now_s - self.filled_s) / LOOK_S)
-        self.filled_s = now_s
-        if not self.has_moved or self.looks < 1:
-            return False
-        self.looks -= 1
-        return True
+        return self.has_moved and self.looks.take(now_s)
 
     def _is_moved(self, question: Question) -> bool:
         _, was_s = self.searched
         return abs(question.standing.seconds - was_s) > SHIFT * was_s
 
     def _promises(self, question: Question) -> bool:
-        """Whether a look would find what is worth the switch: something known does already."""
-        known = self._known(question)
-        return bool(known) and bool(self.worth.weigh(question, known[0])[1])
-
-    def _known(self, question: Question) -> list[Proposal]:
-        """What was found, and the best plan without tiles where something moved; the best first."""
-        plans = []
+        """Whether a look would find what is worth the switch: what was found does already, or the
+        best plan without tiles, where something moved."""
+        known = []
         if self.found is not None:
             line = format_placement(question.graph, self.found.placement)
-            plans.append(priced(question, self.found, line))
+            known.append(priced(question, self.found, line))
         if question.is_news or self._is_moved(question):
-            plans.append(_untiled(question))
-        return sorted((each for each in plans if each is not None), key=lambda each: each.value)
+            known.append(_untiled(question))
+        plans = (each for each in known if each is not None)
+        best = min(plans, key=lambda each: each.value, default=None)
+        return best is not None and bool(self.worth.weigh(question, best)[1])
 
 
 def _untiled(question: Question) -> Proposal | None:

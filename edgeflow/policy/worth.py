@@ -67,10 +67,10 @@ tenth that is 90 s. Lower takes long waves of noise for the truth."""
 PAUSE_S = 3.0
 """Between two looks no more than this counts as on end."""
 REACT_S, BURNT_MAX, BURNT_S_MIN = 1.5, 0.8, 30.0
-"""A plan that breaks down hurts for so long before it is left: frames behind one that is overdue
-go another way at once (`edgeflow.usual`). What that cost lately on the same
-nodes, as a share of the time plans ran there (of so many seconds at least), is what the next one
-has to promise more, at most so much. Higher stays away from what comes and goes."""
+"""A plan that breaks down hurts for so long before it is left: frames behind one that is overdue go
+another way at once (`edgeflow.usual`). What that cost lately on the same nodes, as a share of the
+time plans ran there (of so many seconds at least), is what the next one has to promise more, at
+most so much. Higher stays away from what comes and goes."""
 CHANGES_A_MINUTE = 8
 """Whatever is promised: each change takes a few messages of everybody."""
 

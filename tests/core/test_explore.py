@@ -8,13 +8,12 @@ import pytest
 from msgspec.structs import replace
 
 from edgeflow.codec import plan_hash
+from edgeflow.estimate import FASTER
 from edgeflow.explore import (
     AFTER_S,
     CALM_FRAMES,
     CREDIT,
     DEBT,
-    EASED,
-    FASTER,
     GAP,
     NEW_S,
     PATIENCE,
@@ -30,6 +29,7 @@ from edgeflow.explore import (
     is_explored,
 )
 from edgeflow.heldplan import Way
+from edgeflow.membership import EASED
 from edgeflow.messages import Plan, PlanId, Spec
 from edgeflow.pace import Window
 from edgeflow.placement import parse_placement

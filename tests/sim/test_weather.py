@@ -19,6 +19,7 @@ from edgeflow.io import tracefile
 from edgeflow.sim.weather import Report, Weather, run_weather
 from edgeflow.sim.weather.nature import Nature
 from edgeflow.sim.weather.oracle import Oracle
+from edgeflow.sim.weather.play import Outdoors
 from edgeflow.sim.weather.resnet import RESNET
 from edgeflow.traces import Trace
 
@@ -159,6 +160,19 @@ def test_frames_behind_an_overdue_one_go_another_way_before_the_plan_is_changed(
     usual_s = statistics.median(each.latency_s for each in report.frames if each.at_s < STEP_S)
     after = [each.latency_s for each in report.frames if each.at_s >= STEP_S]
     assert sum(latency_s > 2.5 * usual_s for latency_s in after) <= 1, after[:5]
+
+
+def test_the_refuge_of_an_overdue_frame_is_none_once_the_doubt_has_passed() -> None:
+    """Later, what stands in for a lost node is the variant that was prepared for that."""
+    dip = ((STEP_S, "link * cloud-1 1.5mbps"), (STEP_S + 0.9, "link * cloud-1 50mbps"))
+    world = Outdoors(Weather(1, minutes=0.5, events=dip))
+    world.begin()
+    found = []
+    for seconds in (STEP_S, STEP_S + 1.0, STEP_S + 9.0):
+        world.clockwork.run(seconds)
+        (explorer,) = world.machines["cam-1"].core.parts.inflight.explorers.values()
+        found.append(explorer.refuge)
+    assert found == ["", "cast..fc @edge-1", ""]
 
 
 # --- the weather itself ---------------------------------------------------------------------------
