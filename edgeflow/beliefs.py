@@ -8,19 +8,16 @@ Invariant: pure; the leader asks the same survey, so that both believe the same.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from edgeflow.cost import Cluster, CostModel
-from edgeflow.explore import WORTH, Explorer, Home
+from edgeflow.cost import CostModel
+from edgeflow.explore import Explorer, Home
 from edgeflow.graph import Graph
 from edgeflow.heldplan import HeldPlan, Place
 from edgeflow.parts import Parts
 from edgeflow.placement import parse_placement
 from edgeflow.survey import survey
-
-SLOWER = 8.0
-"""So many times slower a radio may have become that a frame is overdue on."""
 
 
 def listen(explorer: Explorer, parts: Parts, held: HeldPlan, now_s: float) -> None:
@@ -50,27 +47,6 @@ def priced(
         {line: now.evaluate(each).total_s for line, each in zip(here, layouts, strict=True)},
         {line: idle.evaluate(each).total_s for line, each in zip(here, layouts, strict=True)},
     )
-
-
-def refuge(graph: Graph, cluster: Cluster, running: str, lines: Sequence[str]) -> str:
-    """Of other placement lines, the one that suffers least where all links of the source got slow:
-    a camera has one radio, and a frame that is overdue does not tell which link it was. Only what
-    should take at most WORTH times as long as the running one; empty where nothing does."""
-    links = {
-        pair: replace(link, bytes_per_s=link.bytes_per_s / SLOWER)
-        if cluster.source in pair
-        else link
-        for pair, link in cluster.links.items()
-    }
-    now, slow = CostModel(graph, cluster), CostModel(graph, replace(cluster, links=links))
-    known = [parse_placement(graph, line) for line in (running, *lines)]
-    usual_s, *others_s = [now.evaluate(layout).total_s for layout in known]
-    found = {
-        line: slow.evaluate(layout).total_s
-        for line, layout, should_s in zip(lines, known[1:], others_s, strict=True)
-        if should_s <= WORTH * usual_s
-    }
-    return min(found, key=found.__getitem__, default="")
 
 
 def _other_loads(parts: Parts, nodes: Collection[str]) -> dict[str, float]:

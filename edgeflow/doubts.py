@@ -50,6 +50,10 @@ class Doubts:
         until_s, _ = self.known.get(route, (-math.inf, 0.0))
         return until_s if now_s < until_s else -math.inf
 
+    def lift(self, route: Route) -> None:
+        """There was no reason."""
+        self.known.pop(route, None)
+
     def tick(self, now_s: float) -> None:
         """Forget what was over long enough ago."""
         for route, (until_s, span_s) in list(self.known.items()):

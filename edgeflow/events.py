@@ -152,6 +152,8 @@ class Transferred(Struct, frozen=True, tag=True):
     seconds: float
     loss: float = 0.0
     """Share of the last messages to this peer whose receipt never came."""
+    handed_s: float = 0.0
+    """When it was handed over."""
 
 
 # --- events: slow work that ended -----------------------------------------------------------------

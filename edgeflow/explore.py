@@ -112,8 +112,6 @@ class Explorer:
 
     share: float
     budget_s: float = 0.0
-    refuge: str = ""
-    """The placement line that frames take while the running one is doubted for an overdue frame."""
     usual: Usual = field(default_factory=Usual)
     """Of a frame of the running plan."""
     since: int = 0
@@ -142,8 +140,8 @@ class Explorer:
     """The least ratio that a node told, after CALM_FRAMES of these."""
 
     def on_answered(self, way: Way, flight_s: float, now_s: float) -> None:
-        """A frame along the way of all: it took so long."""
-        self.usual.add(flight_s)
+        """A frame that was no trial: it took so long."""
+        self.usual.count(way, flight_s)
         self.budget_s = min(self.budget_s + self.share * flight_s, SAVED * self.usual_s)
         self.since += 1
         for place in way.places:

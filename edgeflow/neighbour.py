@@ -53,6 +53,9 @@ PRESUMED_S = 1.5
 then, or are in the step themselves."""
 AGREES = 0.5
 """One message that takes so much of what is presumed is enough for it."""
+LEAP = 5.0
+"""A message that takes so many times what it should needs one more of its kind to be believed, of
+any size. Lower takes two hiccups for a step."""
 SAMPLE_S = 0.05
 """Of a busy link one receipt in so long is a sample: a fit costs as much as a small frame."""
 
@@ -79,6 +82,10 @@ class Neighbour:
     """Frames may take it: they passed lately, and it leads to no lower tier."""
     rounds: int = 0
     """Probes sent since it is up, beside the first ones."""
+    handed_s: float = -math.inf
+    """When the last message that is known to have crossed it was handed over; they keep order."""
+    suspect: float = math.inf
+    """Bytes per second of the last message, where it took so long that the next one decides."""
     used_s: float = -math.inf
     """When a message that was no probe last crossed it."""
     doubted: int = 0
@@ -97,8 +104,10 @@ class Neighbour:
 
     @property
     def probe_bytes(self) -> int:
-        """Of a probe that tells whether the rate is what it was, or what is presumed."""
-        size = int(PROBE_TAKES_S * min(self.estimate.bytes_per_s, self.presumed[0]))
+        """Of a probe that tells whether the rate is what it was, or what it seems to be now: one
+        that is too large for that would be in the way of frames that are slow already."""
+        rate = min(self.estimate.bytes_per_s, self.presumed[0], self.suspect)
+        size = int(PROBE_TAKES_S * rate)
         return min(max(size, PROBE_BYTES_MIN), PROBE_BYTES_MAX)
 
     def is_doubted(self, nbytes: int, seconds: float) -> bool:
@@ -144,7 +153,7 @@ class Neighbour:
         """Both lanes answered: whatever it was before, it is measured anew."""
         self.is_up, self.probes, self.doubted, self.rounds = True, list(PROBES_BYTES), 0, 0
         self.sampled_s = self.rated_s = self.tripped_s = now_s
-        self.presumed = (math.inf, -math.inf)
+        self.presumed, self.suspect = (math.inf, -math.inf), math.inf
 
     def presume(self, like: LinkEstimate, now_s: float) -> None:
         """As slow as a link that it may share something with, where that is slower."""
@@ -152,9 +161,11 @@ class Neighbour:
         self.presumed = nbytes / max(like.seconds(nbytes), 1e-9), now_s + PRESUMED_S
 
     def is_presumed(self, nbytes: int, seconds: float, now_s: float) -> bool:
-        """Whether a message shows that the link shares the step, as was presumed."""
+        """Whether a message shows that the link shares the step, as was presumed, or that the one
+        before it was no hiccup."""
         most, until_s = self.presumed
-        return now_s < until_s and seconds >= AGREES * nbytes / most > self.estimate.seconds(nbytes)
+        most = min(most if now_s < until_s else math.inf, self.suspect)
+        return seconds >= AGREES * nbytes / most > self.estimate.seconds(nbytes)
 
     def learn(self, nbytes: int, seconds: float, now_s: float) -> LinkEstimate | None:
         """One message's receipt; what was believed before, where it makes a step known."""
@@ -170,7 +181,9 @@ class Neighbour:
             self.used_s = now_s
         self.sampled_s = now_s
         if nbytes >= PROBE_BYTES_MIN:
-            self.presumed = (math.inf, -math.inf)
+            self.presumed, self.suspect = (math.inf, -math.inf), math.inf
+            if is_doubted and not has_stepped and seconds > LEAP * before.seconds(nbytes):
+                self.suspect = nbytes / seconds
         if has_stepped or self.estimate.is_telling(nbytes):
             self.rated_s = now_s
             self.doubted = self.doubted + 1 if is_doubted else 0

@@ -12,6 +12,7 @@ Invariant: at most one link per peer, always to the session that membership beli
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -89,13 +90,19 @@ class Neighbours:
             self._linked = None
 
     def on_transferred(
-        self, name: str, nbytes: int, seconds: float, now_s: float, loss: float = 0.0
+        self,
+        name: str,
+        nbytes: int,
+        seconds: float,
+        now_s: float,
+        loss: float = 0.0,
+        handed_s: float = -math.inf,
     ) -> list[Effect]:
         """A receipt: one more sample."""
         link = self.links.get(name)
         if link is None:
             return []
-        link.loss = min(max(loss, 0.0), 1.0)
+        link.loss, link.handed_s = min(max(loss, 0.0), 1.0), handed_s
         before = link.learn(nbytes, seconds, now_s)
         effects = self._next_probe(name, link, now_s)
         if before is not None:

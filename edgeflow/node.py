@@ -97,7 +97,7 @@ class NodeCore:
             Tensors: self._on_tensors,
             ChunkStored: self._on_chunk,
             Transferred: lambda event, now_s: self.parts.neighbours.on_transferred(
-                event.peer, event.size_bytes, event.seconds, now_s, event.loss
+                event.peer, event.size_bytes, event.seconds, now_s, event.loss, event.handed_s
             ),
             ManifestLoaded: self._on_manifest,
             ManifestFailed: self._on_no_manifest,

@@ -28,6 +28,8 @@ class Attempt:
     sent_s: float
     is_alone: bool = False
     """No other frame of the deployment was under way when it was sent."""
+    is_late: bool = False
+    """It was found overdue, and what is to be done about it was asked."""
     got: dict[Patch, Bundle] = field(default_factory=dict)
     """What came of the outputs, or of parts of them, and the bundle it is in."""
     is_open: bool = True

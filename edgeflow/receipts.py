@@ -134,12 +134,14 @@ class Receipts:
             return None
         loss = sum(self._fate(peer)) / len(self._fate(peer))
         if sent.after is None:
-            return Transferred(peer, sent.size_bytes, took_s - back_s, loss)
+            return Transferred(peer, sent.size_bytes, took_s - back_s, loss, sent.start_s)
         if before is None or before[:2] != sent.after:
             return None
         on_link_s = left_s - max(sent.start_s, before[2])
+        if on_link_s < APART_S:
+            return None
         nbytes = sent.size_bytes + sent.unasked_bytes
-        return Transferred(peer, nbytes, on_link_s + back_s, loss) if on_link_s >= APART_S else None
+        return Transferred(peer, nbytes, on_link_s + back_s, loss, sent.start_s)
 
     def forget(self, peer: str) -> None:
         """The link is gone, and what was on its way with it."""

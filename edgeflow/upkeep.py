@@ -13,20 +13,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from edgeflow.beliefs import listen, priced, refuge
+from edgeflow.beliefs import listen, priced
 from edgeflow.cost import NodeCost, Seconds, Workload
-from edgeflow.doubts import OVERDUE_DOUBT_S
 from edgeflow.estimate import RatioEstimate
 from edgeflow.events import Effect, Publish
 from edgeflow.explore import Explorer, Trial, is_explored
 from edgeflow.graph import Graph
 from edgeflow.heldplan import HeldPlan, Way
 from edgeflow.messages import Held, Spec
-from edgeflow.openframe import Attempt
 from edgeflow.pace import Window
 from edgeflow.parts import Parts, layer_seconds
+from edgeflow.refuge import Refuge
 from edgeflow.split import Segment
-from edgeflow.survey import survey
 from edgeflow.timings import Timings
 
 HELD_S = 2.0
@@ -45,6 +43,8 @@ class Upkeep:
         self.parts = parts
         self.told: dict[str, tuple[Held, float]] = {}
         """What was last said of each deployment, and when."""
+        self.refuges: dict[str, Refuge] = {}
+        """By deployment whose source this node is."""
 
     def prepare(self, now_s: float) -> list[Effect]:
         """Take every preparation as far as it goes, drop what was left, and say what is held."""
@@ -71,12 +71,15 @@ class Upkeep:
         parts.inflight.full.clear()
         if not parts.inflight.frames:
             return effects
+        for name in self.refuges.keys() - parts.holdings.active.keys():
+            del self.refuges[name]
         for name in sorted(parts.holdings.active):
             spec = parts.deployments.view(name).spec
             held = parts.holdings.active_plan(name)
             graph = parts.library.graphs.get(held.plan.model) if held is not None else None
             if held is not None and graph is not None:
-                self._doubt_overdue(held, graph, now_s)
+                refuge = self.refuges.setdefault(name, Refuge())
+                refuge.seek(parts, held, graph, [*self._open(held, now_s)], now_s)
             way = self._usable(held, now_s) if held is not None else None
             if spec is not None and way is not None and graph is not None:
                 window = Window(spec.window_frames, spec.window_bytes)
@@ -134,45 +137,13 @@ class Upkeep:
         """The first variant in which nobody is known to be lost, and every link of the source is
         open; the refuge before others; of doubted ones the one that was so first."""
         inflight = self.parts.inflight
-        explorer = inflight.explorers.get(held.plan.deployment)
-        line = explorer.refuge if explorer is not None else ""
+        refuge = self.refuges.get(held.plan.deployment, Refuge())
 
         def order(way: Way) -> tuple[float, bool, bool]:
             until_s = inflight.doubts.until_s(way.route, now_s)
-            return until_s, way.variant > 0, way.line != line
+            return until_s, way.variant > 0, way.line != refuge.line
 
         return min(self._open(held, now_s), key=order, default=None)
-
-    def _doubt_overdue(self, held: HeldPlan, graph: Graph, now_s: float) -> None:
-        """A frame of the running plan that was alone takes far longer than usual: itself and those
-        behind it take another way, where one should be quicker than that, while the leader finds
-        out."""
-        inflight, name, way = self.parts.inflight, held.plan.deployment, held.ways[0]
-        explorer = inflight.explorers.get(name)
-        if explorer is None or inflight.doubts.until_s(way.route, now_s) > -math.inf:
-            return
-        explorer.refuge = ""
-        is_late = any(
-            frame.last.way is way and explorer.usual.is_overdue(now_s - frame.last.sent_s)
-            for frame in inflight.of(name)
-            if frame.flying and frame.last.is_alone and not self._arrived(frame.last)
-        )
-        if not is_late:
-            return
-        cluster = survey(self.parts.membership, held.plan.source, held.plan.model, now_s)
-        here = [each for each in self._open(held, now_s) if each.nodes <= cluster.nodes.keys()]
-        if way not in here:
-            return
-        lines = [each.line for each in here if each is not way]
-        explorer.refuge = refuge(graph, cluster, way.line, lines)
-        if explorer.refuge:
-            inflight.doubts.add(way.route, OVERDUE_DOUBT_S, now_s)
-
-    def _arrived(self, attempt: Attempt) -> bool:
-        """Whether something came where its inputs went since they left."""
-        entry = {attempt.way.split.segments[at].node for at in attempt.way.split.entry}
-        links = self.parts.neighbours.links
-        return any(links[node].sampled_s > attempt.sent_s for node in entry & links.keys())
 
     def _open(self, held: HeldPlan, now_s: float) -> Iterator[Way]:
         """The variants that a frame may take now."""
@@ -200,6 +171,8 @@ class Upkeep:
             return None
         listen(explorer, parts, held, now_s)
         doubts = parts.inflight.doubts.known
+        if way.route in doubts:  # What slowed it may be what all ways share, and not over.
+            return None
         others = [
             each
             for each in self._open(held, now_s)

@@ -58,8 +58,8 @@ ROOMS = {
     "mind": Room(
         3,
         True,
-        "parts party timesheet duties beliefs upkeep control intake node replay snapshot questions"
-        " sim",
+        "parts party timesheet duties beliefs refuge upkeep control intake node replay snapshot"
+        " questions sim",
     ),
     "engines": Room(
         3,

@@ -104,8 +104,9 @@ class Hands(Body):
 
     def _probe(self, effect: SendProbe) -> None:
         seconds = self._crossing_s(effect.message.size_bytes)
-        event = Transferred(effect.peer, effect.message.size_bytes, seconds)
-        self._over(effect.peer, "tensors", effect.message.size_bytes, lambda: self.hear(event))
+        size_bytes, now_s = effect.message.size_bytes, self.clock_s()
+        event = Transferred(effect.peer, size_bytes, seconds, handed_s=now_s)
+        self._over(effect.peer, "tensors", size_bytes, lambda: self.hear(event))
 
     def _chunk(self, effect: SendChunk) -> None:
         to = self.world.hands_of(effect.peer)

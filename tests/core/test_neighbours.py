@@ -25,6 +25,7 @@ from edgeflow.neighbour import (
     EASED_ROUNDS,
     PRESUMED_S,
     PROBE_BYTES_MAX,
+    PROBE_BYTES_MIN,
     PROBE_FIRST_S,
     PROBE_IDLE_S,
     PROBE_LIVE_S,
@@ -220,6 +221,22 @@ def probe_s(links: Neighbours) -> float:
     """What a large probe should take."""
     report = links.report(99.0)["cloud-1"]
     return report.delay_s + PROBE_BYTES_MAX / report.bytes_per_s
+
+
+def test_after_one_far_too_slow_message_a_small_probe_decides() -> None:
+    """A large one would be in the way of frames for half a second."""
+    links = measured(4e6)
+    probes = until_quiet(links, links.on_transferred("cloud-1", 150_000, 1.2, 50.0), 125_000, 50.0)
+    assert probes[0].message.size_bytes == PROBE_BYTES_MIN
+    assert links.report(51.0)["cloud-1"].bytes_per_s < 2 * 125_000
+    assert links.links["cloud-1"].estimate.steps == 1
+
+
+def test_one_far_too_slow_message_on_a_link_that_is_as_it_was_is_a_hiccup() -> None:
+    links = measured(4e6)
+    until_quiet(links, links.on_transferred("cloud-1", 150_000, 1.2, 50.0), 4e6, 50.0)
+    assert links.report(51.0)["cloud-1"].bytes_per_s == pytest.approx(4e6, rel=0.1)
+    assert links.links["cloud-1"].estimate.steps == 0
 
 
 @pytest.mark.parametrize("is_mine", [True, False])

@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from edgeflow.beliefs import refuge
 from edgeflow.cost import Cluster
-from edgeflow.explore import WORTH
 from edgeflow.planning.standing import standing
+from edgeflow.refuge import DEARER, best_refuge
 from tests.core.asking import GRAPH, SPEC, cluster
 
 LOCAL, EDGE, CLOUD = "cast..fc @cam", "cast..fc @edge", "cast..fc @cloud"
@@ -26,10 +25,10 @@ def fleet(cam_times: float) -> Cluster:
 @pytest.mark.parametrize(
     ("cam_times", "lines", "expected"),
     [
-        (0.9 * WORTH, [EDGE, LOCAL], LOCAL),
-        (1.1 * WORTH, [EDGE, LOCAL], EDGE),
-        (1.1 * WORTH, [LOCAL], ""),
-        (0.9 * WORTH, [], ""),
+        (0.9 * DEARER, [EDGE, LOCAL], LOCAL),
+        (1.1 * DEARER, [EDGE, LOCAL], EDGE),
+        (1.1 * DEARER, [LOCAL], ""),
+        (0.9 * DEARER, [], ""),
     ],
 )
 def test_what_needs_no_radio_is_taken_unless_it_is_far_too_slow(
@@ -37,4 +36,4 @@ def test_what_needs_no_radio_is_taken_unless_it_is_far_too_slow(
 ) -> None:
     here = fleet(cam_times)
     assert standing(SPEC, GRAPH, here, EDGE).seconds < standing(SPEC, GRAPH, here, LOCAL).seconds
-    assert refuge(GRAPH, here, CLOUD, lines) == expected
+    assert best_refuge(GRAPH, here, CLOUD, lines) == expected

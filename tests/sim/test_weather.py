@@ -6,6 +6,7 @@ the best plan's for 20 frames; two frames come a second, four fly at once.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from edgeflow.errors import UsageError
 from edgeflow.io import tracefile
@@ -21,6 +23,7 @@ from edgeflow.sim.weather.nature import Nature
 from edgeflow.sim.weather.oracle import Oracle
 from edgeflow.sim.weather.play import Outdoors
 from edgeflow.sim.weather.resnet import RESNET
+from edgeflow.sim.weather.script import HOME
 from edgeflow.traces import Trace
 
 SEEDS, NOISY_SEEDS = range(20), range(10)
@@ -162,6 +165,23 @@ def test_frames_behind_an_overdue_one_go_another_way_before_the_plan_is_changed(
     assert sum(latency_s > 2.5 * usual_s for latency_s in after) <= 1, after[:5]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_frames_wait_for_no_radio_that_got_slow(seed: int) -> None:
+    """To all nodes at once; a camera that takes 2.5 times as long is better than that."""
+    cam, *others = HOME.nodes.values()
+    assert cam.rates is not None
+    rates = replace(cam.rates, conv_flops_per_s=2e10, matmul_flops_per_s=2e10)
+    nodes = {"cam-1": dataclasses.replace(cam, rates=rates)} | {each.name: each for each in others}
+    quick = ((0.0, "link cam-1 * 30mbps"), (STEP_S, "link cam-1 * 1.2mbps"))
+    events = (*quick, (STEP_S + 3.0, "link cam-1 * 30mbps"))
+    cluster = dataclasses.replace(HOME, nodes=nodes)
+    weather = Weather(seed, minutes=0.5, events=events, cluster=cluster, radios=("cam-1",))
+    report = run_weather(weather)
+    after = [each.latency_s for each in report.frames if STEP_S <= each.at_s < STEP_S + 4.0]
+    assert max(after) <= 1.2, after
+    assert sum(latency_s > 0.6 for latency_s in after) <= 2, after
+
+
 def test_the_refuge_of_an_overdue_frame_is_none_once_the_doubt_has_passed() -> None:
     """Later, what stands in for a lost node is the variant that was prepared for that."""
     dip = ((STEP_S, "link * cloud-1 1.5mbps"), (STEP_S + 0.9, "link * cloud-1 50mbps"))
@@ -170,8 +190,8 @@ def test_the_refuge_of_an_overdue_frame_is_none_once_the_doubt_has_passed() -> N
     found = []
     for seconds in (STEP_S, STEP_S + 1.0, STEP_S + 9.0):
         world.clockwork.run(seconds)
-        (explorer,) = world.machines["cam-1"].core.parts.inflight.explorers.values()
-        found.append(explorer.refuge)
+        (refuge,) = world.machines["cam-1"].core.upkeep.refuges.values()
+        found.append(refuge.line)
     assert found == ["", "cast..fc @edge-1", ""]
 
 

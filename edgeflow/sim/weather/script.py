@@ -89,6 +89,8 @@ class Weather:
     """(seconds, words as above)."""
     traces: tuple[tuple[str, Trace], ...] = ()
     """("A B", rates from the start, over and over); before `link` events."""
+    radios: tuple[str, ...] = ()
+    """Hosts whose links are one radio: what leaves for one peer waits for what left for others."""
     cluster: Cluster = HOME
     """What the machines and links are like, before chance and events."""
     stocked: bool = True

@@ -64,7 +64,7 @@ class Station(Machine):
         self.receipts = Receipts(is_shared=False)
         self.serial = UNASKED
         self.free_s: dict[str, float] = {}
-        """By peer: when the link has no more bytes of ours."""
+        """By peer, of a radio by "": when the link has no more bytes of ours."""
         self.busy_s = 0.0
         """Computed since the last sample."""
         self.ticks = 0
@@ -140,10 +140,11 @@ class Station(Machine):
             if serial != UNASKED and isinstance(to, Station):
                 to.acknowledge(self, Receipt(serial, size_bytes))
 
-        start_s = max(self._now_s, self.free_s.get(peer, 0.0))
+        air = "" if self.name in self.world.nature.weather.radios else peer
+        start_s = max(self._now_s, self.free_s.get(air, 0.0))
         bytes_ = size_bytes * self._noise(WIRE_NOISE)
-        self.free_s[peer] = self.world.nature.left_s(self.name, peer, bytes_, start_s)
-        self._send(peer, "tensors", size_bytes, self.free_s[peer], landed)
+        self.free_s[air] = self.world.nature.left_s(self.name, peer, bytes_, start_s)
+        self._send(peer, "tensors", size_bytes, self.free_s[air], landed)
 
     def acknowledge(self, sender: Station, receipt: Receipt) -> None:
         """Say on the other lane that a message came."""
