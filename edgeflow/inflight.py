@@ -41,6 +41,8 @@ PARKED_FRAMES_MAX = 256
 """Frames waiting for a plan or for room; one more is refused at once as overload."""
 PARKED_BYTES_MAX = 256 << 20
 """The same in bytes of input: a Pi keeps the rest of its memory."""
+MOVES_MAX = 2
+"""So often a frame leaves a way for what happened to others on it: what it sent is in the way."""
 BROKEN_S = DEAD_S
 """A way that lost a node is not tried again before all have had time to know that it is dead, nor
 is another one with that node; a plan without it, or its link coming back, ends the wait. Lower
@@ -246,12 +248,12 @@ class Inflight(Outcomes):
         return frozenset(frame.last.way.plan.hash for frame in flying)
 
     def _move(self, mine: list[OpenFrame], way: Way, now_s: float) -> list[Effect]:
-        """What flies on a doubted way goes along this one instead: once, and as no attempt."""
+        """What flies on a doubted way goes along this one instead, as no attempt."""
         effects: list[Effect] = []
-        for frame in [frame for frame in mine if frame.flying and not frame.has_moved]:
+        for frame in [each for each in mine if each.flying and each.moves < MOVES_MAX]:
             route = frame.last.way.route
             if route != way.route and self.doubts.until_s(route, now_s) > now_s:
-                frame.has_moved = True
+                frame.moves += 1
                 effects += self.park(frame, now_s)
         return effects
 

@@ -188,9 +188,18 @@ class Neighbour:
             self.rated_s = now_s
             self.doubted = self.doubted + 1 if is_doubted else 0
         self._answered(seconds)
-        if not self.probes and self.needs_look(now_s):
-            self.probes = [self.probe_bytes]
+        is_quicker = has_stepped and self.estimate.bytes_per_s > before.bytes_per_s
+        if not self.probes:
+            self._look(is_quicker, now_s)
         return before if has_stepped else None
+
+    def _look(self, is_quicker: bool, now_s: float) -> None:
+        """Another probe where it is due; of a link that got quicker, the first messages may have
+        waited behind those that made it slow."""
+        if is_quicker:
+            self.doubted = self.looks = 0
+        if is_quicker or self.needs_look(now_s):
+            self.probes = [self.probe_bytes]
 
     def _answered(self, seconds: float) -> None:
         """The probe that is under way, if one is."""

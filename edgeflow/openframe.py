@@ -28,8 +28,8 @@ class Attempt:
     sent_s: float
     is_alone: bool = False
     """No other frame of the deployment was under way when it was sent."""
-    is_late: bool = False
-    """It was found overdue, and what is to be done about it was asked."""
+    asked_s: float = 0.0
+    """It had flown for so long when another way was last looked for."""
     got: dict[Patch, Bundle] = field(default_factory=dict)
     """What came of the outputs, or of parts of them, and the bundle it is in."""
     is_open: bool = True
@@ -63,8 +63,8 @@ class OpenFrame:
     """The last attempt was not given up."""
     is_trial: bool = False
     """Its first attempt went along a doubtful way, see `edgeflow.explore`."""
-    has_moved: bool = False
-    """An attempt was given up because of others on its way."""
+    moves: int = 0
+    """Attempts that were given up because of others on their way."""
     expires_s: float = 0.0
     retry_s: float = 0.0
 

@@ -1,10 +1,11 @@
 """Where frames go while one that was alone is overdue, before anybody has planned.
 
     overdue, and its input not there yet ─▶ its way is doubted ─▶ it and those behind it go another
-        ^                                                         way while the leader finds out
-        '── the link is as quick as ever: a hiccup ◀── a probe ◀── its input is there
+      ^  ^                                                        way while the leader finds out
+      |  '── overdue there as well: a way that needs no link of ours ─────────────────────┤
+      '── as quick as ever, a hiccup ◀── a probe ◀── its input is there ──────────────────┘
 
-Invariant: asked once for each attempt; a refuge ends with the doubt.
+Invariant: a refuge ends with the doubt.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from edgeflow.survey import survey
 
 SLOWER = 8.0
 """So many times slower a radio may have become that a frame is overdue on."""
+AGAIN = 1.5
+"""Where there is none, it is looked for again after so many times as long: a few ms of a board."""
 DEARER = 4.0
 """A refuge takes at most so many times what the running way should. More costs too much where it
 was a hiccup."""
@@ -47,81 +50,97 @@ class Refuge:
     ) -> None:
         """Doubt a way where a frame on it, or a trial, is overdue and another one of those that are
         open should be quicker than to wait; the running one too, where what all share is slow."""
-        inflight, way, name = parts.inflight, held.ways[0], held.plan.deployment
-        if inflight.doubts.until_s(way.route, now_s) > -math.inf:
-            if self.late is not None and self._was_hiccup(parts, self.late):
-                inflight.doubts.lift(way.route)
+        inflight, running = parts.inflight, held.ways[0]
+        explorer = inflight.explorers.get(held.plan.deployment)
+        if inflight.doubts.until_s(running.route, now_s) == -math.inf:
+            self.line, self.late = "", None
+        elif self.late is not None and self._was_hiccup(parts, self.late):
+            inflight.doubts.lift(running.route)
             return
-        self.line, self.late = "", None
-        explorer = inflight.explorers.get(name)
+        elif not self.line:
+            return
         if explorer is None:
             return
-        frames = [frame for frame in inflight.of(name) if frame.flying]
-        late = [frame.last for frame in frames if _is_late(parts, explorer, way, frame, now_s)]
+        frames = [frame for frame in inflight.of(held.plan.deployment) if frame.flying]
+        watched = self.line or running.line
+        late = [each for each in frames if _is_late(parts, explorer, watched, each, now_s)]
         if late:
-            self._leave(late[0], parts, way, graph, here, now_s)
+            self._leave(late[0], parts, running, graph, here, now_s)
 
     def _leave(
         self,
-        late: Attempt,
+        frame: OpenFrame,
         parts: Parts,
         running: Way,
         graph: Graph,
         here: Sequence[Way],
         now_s: float,
     ) -> None:
-        late.is_late = True
-        plan, doubts = running.plan, parts.inflight.doubts
-        cluster = survey(parts.membership, plan.source, plan.model, now_s)
+        late, doubts = frame.last, parts.inflight.doubts
+        late.asked_s = now_s - late.sent_s
+        cluster = survey(parts.membership, running.plan.source, running.plan.model, now_s)
         known = [each for each in here if each.nodes <= cluster.nodes.keys()]
         if running not in known:
             return
-        lines = [each.line for each in known if each.route != late.way.route]
-        if found := best_refuge(graph, cluster, running.line, lines):
-            doubts.add(late.way.route, OVERDUE_DOUBT_S, now_s)
-        if found and found != running.line:
-            self.line, self.late = found, late
-            self.steps = sum(link.estimate.steps for link in _links(parts, late))
-            if late.way is not running:
-                doubts.add(running.route, OVERDUE_DOUBT_S, now_s)
+        lines = [
+            each.line
+            for each in known
+            if each.route != late.way.route
+            and doubts.until_s(each.route, now_s) == -math.inf
+            and not (self.line and _links(parts, each))  # Two links were slow: it is the radio.
+        ]
+        waited_s = now_s - frame.submitted_s
+        found = best_refuge(graph, cluster, running.line, lines, waited_s)
+        if not found:
+            return
+        if found != running.line:
+            links = _links(parts, late.way)
+            self.late = None if self.line else late  # From the second on it was no hiccup.
+            self.line, self.steps = found, sum(link.estimate.steps for link in links)
+        for way in (late.way,) if found == running.line else (late.way, running):
+            doubts.add(way.route, OVERDUE_DOUBT_S, now_s)
 
     def _was_hiccup(self, parts: Parts, late: Attempt) -> bool:
         """Whether what its inputs take is as it was, by what crossed that since."""
-        links = _links(parts, late)
+        links = _links(parts, late.way)
         is_known = all(link.handed_s >= late.sent_s and not link.doubted for link in links)
         return is_known and sum(link.estimate.steps for link in links) == self.steps
 
 
 def _is_late(
-    parts: Parts, explorer: Explorer, running: Way, frame: OpenFrame, now_s: float
+    parts: Parts, explorer: Explorer, watched: str, frame: OpenFrame, now_s: float
 ) -> bool:
+    """Whether it is overdue on the way of that placement, or on a trial, where nothing arrived."""
     attempt = frame.last
-    if attempt.is_late or not attempt.is_alone:
+    is_trial = frame.is_trial and attempt.number == 1
+    flown_s = now_s - attempt.sent_s
+    is_asked = attempt.is_alone and flown_s > AGAIN * attempt.asked_s
+    if not is_asked or not (attempt.way.line == watched or is_trial):
         return False
-    if attempt.way is not running and not (frame.is_trial and attempt.number == 1):
-        return False
-    line, flown_s = attempt.way.line, now_s - attempt.sent_s
-    times = 1.0 if attempt.way is running else max(1.0, explorer.believed.get(line, UNKNOWN).now)
-    return explorer.usual.is_overdue(flown_s / times) and not _arrived(parts, attempt)
+    believed = explorer.believed.get(attempt.way.line, UNKNOWN).now if attempt.way.variant else 1.0
+    return explorer.usual.is_overdue(flown_s / max(1.0, believed)) and not _arrived(parts, attempt)
 
 
 def _arrived(parts: Parts, attempt: Attempt) -> bool:
     """Whether its inputs are where they went, or what was handed over behind them is: only a link
     is what others share."""
-    links = _links(parts, attempt)
+    links = _links(parts, attempt.way)
     return not links or any(link.handed_s >= attempt.sent_s for link in links)
 
 
-def _links(parts: Parts, attempt: Attempt) -> list[Neighbour]:
-    """That its inputs take."""
-    entry = {attempt.way.split.segments[at].node for at in attempt.way.split.entry}
+def _links(parts: Parts, way: Way) -> list[Neighbour]:
+    """That inputs take."""
+    entry = {way.split.segments[at].node for at in way.split.entry}
     return [link for name, link in parts.neighbours.links.items() if name in entry]
 
 
-def best_refuge(graph: Graph, cluster: Cluster, running: str, lines: Sequence[str]) -> str:
+def best_refuge(
+    graph: Graph, cluster: Cluster, running: str, lines: Sequence[str], waited_s: float
+) -> str:
     """Of these placement lines, the one that suffers least where all links of the source got slow:
     a camera has one radio, and a frame that is overdue does not tell which link it was. Only what
-    should take at most DEARER times as long as the running one; empty where nothing does."""
+    should take at most DEARER times as long as the running one, or as long as the frame has waited
+    already; empty where nothing does."""
     links = {
         pair: replace(link, bytes_per_s=link.bytes_per_s / SLOWER)
         if cluster.source in pair
@@ -134,6 +153,6 @@ def best_refuge(graph: Graph, cluster: Cluster, running: str, lines: Sequence[st
     found = {
         line: slow.evaluate(layout).total_s
         for line, layout, should_s in zip(lines, known[1:], others_s, strict=True)
-        if should_s <= DEARER * usual_s
+        if should_s <= max(DEARER * usual_s, waited_s)
     }
     return min(found, key=found.__getitem__, default="")

@@ -35,6 +35,7 @@ stands an oracle: the best plan of each moment at the true prices.
 
   edgeflow rehearse steps --html steps.html
   edgeflow rehearse --trace '* cloud-1=configs/traces/4g.csv' --minutes 10
+  edgeflow rehearse --trace 'cam-1 *=configs/traces/crowded-wifi.csv' --radio cam-1
   edgeflow rehearse busy-cloud --policy mincut --policy hpa --policy static
   edgeflow rehearse --cluster configs/clusters/camera-4g.toml --event '60 load edge-1 0.8'
 
@@ -63,6 +64,7 @@ def rehearse(
     events: Annotated[
         list[str] | None, typer.Option("--event", metavar="'SECONDS WORDS'", help="What happens.")
     ] = None,
+    radios: Annotated[list[str] | None, typer.Option("--radio", help="Node with one link.")] = None,
     cluster: Annotated[Path | None, typer.Option(help="A file of configs/clusters.")] = None,
     model: Annotated[
         Path | None, typer.Option(help="A file of `edgeflow export`. Default: like resnet18.")
@@ -80,7 +82,8 @@ def rehearse(
     from edgeflow.sim.weather import run_weather
     from edgeflow.sim.weather.resnet import RESNET
 
-    about, found = _weather(weather, cluster, traces or (), events or (), minutes, rate_fps)
+    scripts = (traces or (), events or (), radios or ())
+    about, found = _weather(weather, cluster, scripts, minutes, rate_fps)
     toy = _toy(model) if model is not None else RESNET
     reports = []
     for policy in [check_policy(name) for name in policies or ["mincut"]]:
@@ -95,12 +98,12 @@ def rehearse(
 def _weather(
     name: str,
     cluster: Path | None,
-    traces: Sequence[str],
-    events: Sequence[str],
+    scripts: tuple[Sequence[str], Sequence[str], Sequence[str]],
     minutes: float | None,
     rate_fps: float | None,
 ) -> tuple[str, Weather]:
-    """What it is about, and the weather that the options make of it."""
+    """What it is about, and the weather that the options make of it; `scripts` are traces, events
+    and radios."""
     from edgeflow.io import tracefile, weatherfile
     from edgeflow.sim.weather import Weather
     from edgeflow.sim.weather.presets import preset
@@ -111,11 +114,13 @@ def _weather(
         about, found = weatherfile.read(Path(name))
     else:
         about, found = preset(name)
+    traces, events, radios = scripts
     pairs = [each.rpartition("=")[::2] for each in traces]
     found = replace(
         found,
         traces=(*((names, tracefile.read(Path(file))) for names, file in pairs), *found.traces),
         events=(*found.events, *(weatherfile.event("--event", line) for line in events)),
+        radios=(*found.radios, *radios),
         minutes=found.minutes if minutes is None else minutes,
         rate_fps=found.rate_fps if rate_fps is None else rate_fps,
     )

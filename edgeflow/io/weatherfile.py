@@ -1,6 +1,7 @@
 """A weather in a file: what changes when, on which cluster.
 
     about = "…"   minutes = 5   rate_fps = 2   stocked = true
+    radios = ["cam-1"]                          whose links are one
     cluster = "../clusters/camera-4g.toml"      else a camera, two edge nodes and a cloud machine
     events = ["60 link * cloud-1 4mbps", "120 load cloud-1 0.8", "180 kill edge-1"]
     [traces]
@@ -34,6 +35,8 @@ class WeatherFile(Struct, frozen=True, forbid_unknown_fields=True):
     rate_fps: float = 2.0
     stocked: bool = True
     """Has every node all weights from the start?"""
+    radios: tuple[str, ...] = ()
+    """Nodes whose links share one."""
     cluster: str = ""
     events: tuple[str, ...] = ()
     """Seconds, then words of `edgeflow.sim.weather.script`."""
@@ -51,6 +54,7 @@ def read(path: Path) -> tuple[str, Weather]:
         minutes=found.minutes,
         rate_fps=found.rate_fps,
         stocked=found.stocked,
+        radios=found.radios,
         events=tuple(event(str(path), line) for line in found.events),
         traces=tuple(
             (names, tracefile.read(path.parent / file)) for names, file in found.traces.items()
@@ -76,6 +80,10 @@ def checked(weather: Weather) -> Weather:
     if not 0 < weather.rate_fps <= FPS_MAX:
         raise UsageError(f"rate_fps = {weather.rate_fps:g}: above 0, at most {FPS_MAX:g}")
     _ = weather.fleet
+    for name in weather.radios:
+        if name not in weather.cluster.nodes:
+            names = ", ".join(weather.cluster.nodes)
+            raise UsageError(f"radio {name!r}: no such node; there are {names}")
     known = {"*", *weather.cluster.nodes}
     for names, _ in weather.traces:
         if len(names.split()) != 2 or not set(names.split()) <= known:

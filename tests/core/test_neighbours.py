@@ -232,6 +232,18 @@ def test_after_one_far_too_slow_message_a_small_probe_decides() -> None:
     assert links.links["cloud-1"].estimate.steps == 1
 
 
+def test_a_link_that_is_quick_again_is_rated_at_once_though_probes_waited_behind_frames() -> None:
+    links = measured(125_000)
+    found, now_s = links.on_transferred("cloud-1", 150_000, 0.15, 50.0), 50.0
+    for seconds in (0.011, 0.011, 0.01, 0.01, 0.01, 0.01):
+        if not found:
+            break
+        (probe,) = found
+        now_s += 0.01
+        found = receipt(links, probe, seconds, now_s)
+    assert links.report(51.0)["cloud-1"].bytes_per_s > 3e6
+
+
 def test_one_far_too_slow_message_on_a_link_that_is_as_it_was_is_a_hiccup() -> None:
     links = measured(4e6)
     until_quiet(links, links.on_transferred("cloud-1", 150_000, 1.2, 50.0), 4e6, 50.0)
@@ -256,9 +268,9 @@ def test_a_link_is_measured_anew_once_an_end_is_less_busy(is_mine: bool) -> None
     assert tick(70.0, 40.0 + EASED_REST_S + 0.1) == [], "it is busy still"
     found = tick(50.0, 40.0 + EASED_REST_S + 0.2)
     sizes = [each.message.size_bytes for each in until_quiet(links, found, 1e7, 45.0)]
-    assert sizes[::2] == [PROBE_SMALL_BYTES] * EASED_ROUNDS
+    assert sizes[: 2 * EASED_ROUNDS : 2] == [PROBE_SMALL_BYTES] * EASED_ROUNDS
+    assert len(sizes) == 2 * EASED_ROUNDS + 1, "and one as large as the quicker link wants"
     assert min(sizes[1::2]) > PROBE_BYTES_MAX / 2
-    assert len(sizes) == 2 * EASED_ROUNDS
     assert probe_s(links) < 0.01
     assert tick(90.0, 45.5) == []
     assert tick(10.0, 45.6) == [], "it was measured only now"

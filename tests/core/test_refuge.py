@@ -23,17 +23,19 @@ def fleet(cam_times: float) -> Cluster:
 
 
 @pytest.mark.parametrize(
-    ("cam_times", "lines", "expected"),
+    ("cam_times", "waited", "lines", "expected"),
     [
-        (0.9 * DEARER, [EDGE, LOCAL], LOCAL),
-        (1.1 * DEARER, [EDGE, LOCAL], EDGE),
-        (1.1 * DEARER, [LOCAL], ""),
-        (0.9 * DEARER, [], ""),
+        (0.9 * DEARER, 2.0, [EDGE, LOCAL], LOCAL),
+        (1.1 * DEARER, 2.0, [EDGE, LOCAL], EDGE),
+        (1.1 * DEARER, 1.2 * DEARER, [EDGE, LOCAL], LOCAL),
+        (1.1 * DEARER, 2.0, [LOCAL], ""),
+        (0.9 * DEARER, 2.0, [], ""),
     ],
 )
 def test_what_needs_no_radio_is_taken_unless_it_is_far_too_slow(
-    cam_times: float, lines: list[str], expected: str
+    cam_times: float, waited: float, lines: list[str], expected: str
 ) -> None:
     here = fleet(cam_times)
     assert standing(SPEC, GRAPH, here, EDGE).seconds < standing(SPEC, GRAPH, here, LOCAL).seconds
-    assert best_refuge(GRAPH, here, CLOUD, lines) == expected
+    waited_s = waited * standing(SPEC, GRAPH, here, CLOUD).seconds
+    assert best_refuge(GRAPH, here, CLOUD, lines, waited_s) == expected

@@ -40,6 +40,27 @@ def test_one_json_object_tells_each_policy_beside_the_oracle() -> None:
     assert mincut["regret"] < static["regret"]
 
 
+def test_links_that_are_one_radio_wait_for_each_other(tmp_path: Path) -> None:
+    """Frames to one node and probes to all others leave by it."""
+    file = tmp_path / "radio.toml"
+    file.write_text('minutes = 0.5\nradios = ["cam-1"]\nevents = ["10 link cam-1 * 1mbps"]\n')
+    apart = told(rehearse("--minutes", "0.5", "--event", "10 link cam-1 * 1mbps", "--json"))
+    radio = told(
+        rehearse(
+            *("--minutes", "0.5", "--event", "10 link cam-1 * 1mbps", "--radio", "cam-1", "--json")
+        )
+    )
+    assert told(rehearse(file, "--json"))["runs"] == radio["runs"]
+    assert radio["runs"][0]["mean_ms"] > apart["runs"][0]["mean_ms"]
+
+
+def test_a_radio_of_a_node_that_is_not_there_is_refused() -> None:
+    said = rehearse("--radio", "cam-9")
+    assert isinstance(said.exception, UsageError)
+    assert "cam-9" in str(said.exception)
+    assert "cam-1" in str(said.exception)
+
+
 def test_people_read_changes_convergence_and_what_it_cost() -> None:
     said = rehearse("steps", "--minutes", "1.2")
     assert said.exit_code == 0
