@@ -36,6 +36,9 @@ tiers carry results alone, which tell of themselves."""
 PROBE_USED_S = 10.0
 """The same of a quick link that carries small messages: they show if it gets slow, and then a probe
 that is as large as a quick link takes it would be in their way."""
+PROBE_SLOWED_S, SLOWED_S = 0.5, 10.0
+"""So often a link that has just got slow, for so long: who crowded it may be gone, and frames that
+left it do not tell."""
 PROBE_TAKES_S = 0.04
 """Such a probe is as large as takes so long, 64 kB at most: 2 % of a slow link's time, 33 kB/s of a
 quick one's bytes. Less than `estimate.TELLING_S` would tell nothing."""
@@ -84,8 +87,10 @@ class Neighbour:
     """Probes sent since it is up, beside the first ones."""
     handed_s: float = -math.inf
     """When the last message that is known to have crossed it was handed over; they keep order."""
-    suspect: float = math.inf
-    """Bytes per second of the last message, where it took so long that the next one decides."""
+    suspect: tuple[int, float] = (0, 0.0)
+    """Bytes and seconds of the last message, where it took so long that the next one decides."""
+    slowed_s: float = -math.inf
+    """When a step to a lower rate was last known."""
     used_s: float = -math.inf
     """When a message that was no probe last crossed it."""
     doubted: int = 0
@@ -106,7 +111,7 @@ class Neighbour:
     def probe_bytes(self) -> int:
         """Of a probe that tells whether the rate is what it was, or what it seems to be now: one
         that is too large for that would be in the way of frames that are slow already."""
-        rate = min(self.estimate.bytes_per_s, self.presumed[0], self.suspect)
+        rate = min(self.estimate.bytes_per_s, self.presumed[0], _rate(self.suspect))
         size = int(PROBE_TAKES_S * rate)
         return min(max(size, PROBE_BYTES_MIN), PROBE_BYTES_MAX)
 
@@ -121,6 +126,8 @@ class Neighbour:
         """How long after the last message that told the rate a probe is sent."""
         if not self.is_way:
             return min(PROBE_IDLE_S, PROBE_FIRST_S * 2.0 ** min(self.rounds, 30))
+        if now_s - self.slowed_s < SLOWED_S:
+            return PROBE_SLOWED_S
         is_used = now_s - self.used_s < PROBE_LIVE_S
         return PROBE_USED_S if is_used and self.probe_bytes >= PROBE_BYTES_MAX else PROBE_LIVE_S
 
@@ -153,7 +160,7 @@ class Neighbour:
         """Both lanes answered: whatever it was before, it is measured anew."""
         self.is_up, self.probes, self.doubted, self.rounds = True, list(PROBES_BYTES), 0, 0
         self.sampled_s = self.rated_s = self.tripped_s = now_s
-        self.presumed, self.suspect = (math.inf, -math.inf), math.inf
+        self.presumed, self.suspect = (math.inf, -math.inf), (0, 0.0)
 
     def presume(self, like: LinkEstimate, now_s: float) -> None:
         """As slow as a link that it may share something with, where that is slower."""
@@ -164,7 +171,7 @@ class Neighbour:
         """Whether a message shows that the link shares the step, as was presumed, or that the one
         before it was no hiccup."""
         most, until_s = self.presumed
-        most = min(most if now_s < until_s else math.inf, self.suspect)
+        most = min(most if now_s < until_s else math.inf, _rate(self.suspect))
         return seconds >= AGREES * nbytes / most > self.estimate.seconds(nbytes)
 
     def learn(self, nbytes: int, seconds: float, now_s: float) -> LinkEstimate | None:
@@ -173,7 +180,9 @@ class Neighbour:
             return None
         is_doubted, before = self.is_doubted(nbytes, seconds), self.estimate
         if nbytes >= PROBE_BYTES_MIN and self.is_presumed(nbytes, seconds, now_s):
-            is_doubted, self.estimate = False, before.restarted(nbytes, seconds)
+            # The small one may have waited for what went to others.
+            told = [each for each in ((nbytes, seconds), self.suspect) if each[0]]
+            is_doubted, self.estimate = False, before.restarted(*max(told, key=_rate))
         else:
             self.estimate = before.add(nbytes, seconds)
         has_stepped = self.estimate.steps > before.steps
@@ -181,25 +190,27 @@ class Neighbour:
             self.used_s = now_s
         self.sampled_s = now_s
         if nbytes >= PROBE_BYTES_MIN:
-            self.presumed, self.suspect = (math.inf, -math.inf), math.inf
-            if is_doubted and not has_stepped and seconds > LEAP * before.seconds(nbytes):
-                self.suspect = nbytes / seconds
+            is_suspect = is_doubted and not has_stepped and seconds > LEAP * before.seconds(nbytes)
+            self.presumed = (math.inf, -math.inf)
+            self.suspect = (nbytes, seconds) if is_suspect else (0, 0.0)
         if has_stepped or self.estimate.is_telling(nbytes):
             self.rated_s = now_s
             self.doubted = self.doubted + 1 if is_doubted else 0
         self._answered(seconds)
-        is_quicker = has_stepped and self.estimate.bytes_per_s > before.bytes_per_s
-        if not self.probes:
-            self._look(is_quicker, now_s)
+        if has_stepped:
+            self._on_step(before, now_s)
+        if not self.probes and self.needs_look(now_s):
+            self.probes = [self.probe_bytes]
         return before if has_stepped else None
 
-    def _look(self, is_quicker: bool, now_s: float) -> None:
-        """Another probe where it is due; of a link that got quicker, the first messages may have
-        waited behind those that made it slow."""
-        if is_quicker:
-            self.doubted = self.looks = 0
-        if is_quicker or self.needs_look(now_s):
-            self.probes = [self.probe_bytes]
+    def _on_step(self, before: LinkEstimate, now_s: float) -> None:
+        """Another link: the first messages of a quicker one may have waited behind those that made
+        it slow, so it is probed until they agree."""
+        if self.estimate.bytes_per_s <= before.bytes_per_s:
+            self.slowed_s = now_s
+            return
+        self.slowed_s, self.doubted, self.looks = -math.inf, 0, 0
+        self.probes = self.probes or [self.probe_bytes]
 
     def _answered(self, seconds: float) -> None:
         """The probe that is under way, if one is."""
@@ -223,3 +234,9 @@ class Neighbour:
             loss=self.loss,
             typical_bytes=known.typical_bytes,
         )
+
+
+def _rate(message: tuple[int, float]) -> float:
+    """Bytes per second of one that was sent; infinite of none."""
+    nbytes, seconds = message
+    return nbytes / seconds if seconds > 0 else math.inf

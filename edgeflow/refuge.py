@@ -3,7 +3,7 @@
     overdue, and its input not there yet ─▶ its way is doubted ─▶ it and those behind it go another
       ^  ^                                                        way while the leader finds out
       |  '── overdue there as well: a way that needs no link of ours ─────────────────────┤
-      '── as quick as ever, a hiccup ◀── a probe ◀── its input is there ──────────────────┘
+      '── as quick as it was ◀── a probe ◀── its input is there ────────────────────────┘
 
 Invariant: a refuge ends with the doubt.
 """
@@ -19,11 +19,12 @@ from edgeflow.doubts import OVERDUE_DOUBT_S
 from edgeflow.explore import UNKNOWN, Explorer
 from edgeflow.graph import Graph
 from edgeflow.heldplan import HeldPlan, Way
-from edgeflow.neighbour import Neighbour
+from edgeflow.neighbour import PROBE_BYTES_MAX, Neighbour
 from edgeflow.openframe import Attempt, OpenFrame
 from edgeflow.parts import Parts
 from edgeflow.placement import parse_placement
 from edgeflow.survey import survey
+from edgeflow.usual import OVERDUE
 
 SLOWER = 8.0
 """So many times slower a radio may have become that a frame is overdue on."""
@@ -42,8 +43,8 @@ class Refuge:
     """The placement that frames take while the running one is doubted; empty where it is not."""
     late: Attempt | None = None
     """At the overdue frame."""
-    steps: int = 0
-    """Of what its inputs take, that were known before."""
+    usual_s: float = 0.0
+    """What a large probe should have taken on the links of its inputs."""
 
     def seek(
         self, parts: Parts, held: HeldPlan, graph: Graph, here: Sequence[Way], now_s: float
@@ -54,7 +55,7 @@ class Refuge:
         explorer = inflight.explorers.get(held.plan.deployment)
         if inflight.doubts.until_s(running.route, now_s) == -math.inf:
             self.line, self.late = "", None
-        elif self.late is not None and self._was_hiccup(parts, self.late):
+        elif self.late is not None and self._is_over(parts, self.late):
             inflight.doubts.lift(running.route)
             return
         elif not self.line:
@@ -95,16 +96,16 @@ class Refuge:
             return
         if found != running.line:
             links = _links(parts, late.way)
-            self.late = None if self.line else late  # From the second on it was no hiccup.
-            self.line, self.steps = found, sum(link.estimate.steps for link in links)
+            self.late = None if self.line else late  # A second one: it is over when the doubt is.
+            self.line, self.usual_s = found, _probe_s(links)
         for way in (late.way,) if found == running.line else (late.way, running):
             doubts.add(way.route, OVERDUE_DOUBT_S, now_s)
 
-    def _was_hiccup(self, parts: Parts, late: Attempt) -> bool:
-        """Whether what its inputs take is as it was, by what crossed that since."""
+    def _is_over(self, parts: Parts, late: Attempt) -> bool:
+        """Whether what its inputs take is as quick as it was, by what crossed that since."""
         links = _links(parts, late.way)
         is_known = all(link.handed_s >= late.sent_s and not link.doubted for link in links)
-        return is_known and sum(link.estimate.steps for link in links) == self.steps
+        return is_known and _probe_s(links) <= OVERDUE * self.usual_s
 
 
 def _is_late(
@@ -132,6 +133,10 @@ def _links(parts: Parts, way: Way) -> list[Neighbour]:
     """That inputs take."""
     entry = {way.split.segments[at].node for at in way.split.entry}
     return [link for name, link in parts.neighbours.links.items() if name in entry]
+
+
+def _probe_s(links: Sequence[Neighbour]) -> float:
+    return sum(link.estimate.seconds(PROBE_BYTES_MAX) for link in links)
 
 
 def best_refuge(

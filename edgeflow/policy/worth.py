@@ -66,11 +66,12 @@ LEAD_S = 9.0
 tenth that is 90 s. Lower takes long waves of noise for the truth."""
 PAUSE_S = 3.0
 """Between two looks no more than this counts as on end."""
-REACT_S, BURNT_MAX, BURNT_S_MIN = 1.5, 0.8, 30.0
-"""A plan that breaks down hurts for so long before it is left: frames behind one that is overdue go
-another way at once (`edgeflow.usual`). What that cost lately on the same nodes, as a share of the
-time plans ran there (of so many seconds at least), is what the next one has to promise more, at
-most so much. Higher stays away from what comes and goes."""
+REACT_S, HURT_MAX, BURNT_MAX, BURNT_S_MIN = 1.5, 3.0, 0.8, 30.0
+"""A plan that breaks down hurts for so long before it is left, by so many times what it took at
+most: frames behind one that is overdue go another way at once (`edgeflow.refuge`). What that cost
+lately on the same nodes, as a share of the time plans ran there (of so many seconds at least), is
+what the next one has to promise more, at most so much. Higher stays away from what comes and
+goes."""
 CHANGES_A_MINUTE = 8
 """Whatever is promised: each change takes a few messages of everybody."""
 
@@ -140,7 +141,8 @@ class Worth:
             for each in self.changes
             if question.now_s - each.at_s <= MEMORY_S and nodes_named(each.left) == nodes
         ]
-        burns_s = [REACT_S * each.gain / (1 - each.gain) for each in left if each.gain >= LARGE]
+        hurts = [each.gain / (1 - each.gain) for each in left if each.gain >= LARGE]
+        burns_s = [REACT_S * min(hurt, HURT_MAX) for hurt in hurts]
         if len(burns_s) < 2:
             return 0.0
         ran_s = max(BURNT_S_MIN, sum(each.ran_s for each in left))

@@ -29,10 +29,12 @@ from edgeflow.neighbour import (
     PROBE_FIRST_S,
     PROBE_IDLE_S,
     PROBE_LIVE_S,
+    PROBE_SLOWED_S,
     PROBE_SMALL_BYTES,
     PROBE_SMALL_S,
     PROBE_TAKES_S,
     PROBES_BYTES,
+    SLOWED_S,
 )
 from edgeflow.neighbours import LINKS_MAX, PROBE_LOST_S, Neighbours, dials
 
@@ -242,6 +244,19 @@ def test_a_link_that_is_quick_again_is_rated_at_once_though_probes_waited_behind
         now_s += 0.01
         found = receipt(links, probe, seconds, now_s)
     assert links.report(51.0)["cloud-1"].bytes_per_s > 3e6
+
+
+def test_a_link_that_has_just_got_slow_is_probed_often_for_a_while(links: Neighbours) -> None:
+    """Who crowded it may be gone, and the frames that left it do not tell."""
+    links = measured(4e6)
+    until_quiet(links, links.on_transferred("cloud-1", 150_000, 1.2, 50.0), 125_000, 50.0)
+    here = [peer(caps("cloud-1", CLOUD))]
+    now_s, count = 50.1, 0
+    while now_s < 50.0 + SLOWED_S:
+        now_s += 0.1
+        count += bool(until_quiet(links, links.tick(MINE, here, True, now_s), 125_000, now_s))
+    assert SLOWED_S / PROBE_SLOWED_S / 2 < count <= SLOWED_S / PROBE_SLOWED_S
+    assert links.links["cloud-1"].rest_s(now_s + 0.2) == PROBE_LIVE_S
 
 
 def test_one_far_too_slow_message_on_a_link_that_is_as_it_was_is_a_hiccup() -> None:

@@ -168,6 +168,17 @@ def test_what_broke_down_again_and_again_has_to_promise_more() -> None:
     assert not back[-1]
 
 
+def test_however_badly_it_broke_down_twice_half_of_what_is_taken_is_worth_it() -> None:
+    """Frames behind an overdue one went another way: it cannot have cost more."""
+    asked = Asked(Live(), cluster(50, 50))
+    asked.first()
+    for _ in range(2):
+        asked.cluster = cluster(50, 0.05)
+        assert asked.review(5.0) is not None
+        asked.cluster = cluster(50, 50)
+        assert asked.review(60.0) is not None
+
+
 def test_what_was_better_for_long_is_taken_though_it_was_left_lately() -> None:
     asked = Asked(Live(), cluster(50, 50))
     asked.first()

@@ -182,13 +182,13 @@ def test_frames_wait_for_no_radio_that_got_slow(flops_per_s: float, seed: int) -
     assert max(after) <= 1.2, after
 
 
-def test_the_refuge_of_an_overdue_frame_is_none_once_the_doubt_has_passed() -> None:
-    """Later, what stands in for a lost node is the variant that was prepared for that."""
-    dip = ((STEP_S, "link * cloud-1 1.5mbps"), (STEP_S + 0.9, "link * cloud-1 50mbps"))
+def test_the_refuge_of_an_overdue_frame_ends_once_the_link_is_as_quick_as_it_was() -> None:
+    """Long before the doubt would; what stands in for a lost node later was prepared for that."""
+    dip = ((STEP_S, "link * cloud-1 1.5mbps"), (STEP_S + 0.5, "link * cloud-1 50mbps"))
     world = Outdoors(Weather(1, minutes=0.5, events=dip))
     world.begin()
     found = []
-    for seconds in (STEP_S, STEP_S + 1.0, STEP_S + 9.0):
+    for seconds in (STEP_S, STEP_S + 0.4, STEP_S + 0.7):
         world.clockwork.run(seconds)
         (refuge,) = world.machines["cam-1"].core.upkeep.refuges.values()
         found.append(refuge.line)
