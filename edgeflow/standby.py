@@ -163,7 +163,7 @@ def standbys(
 
 def has_moved(before: Cluster, now: Cluster) -> bool:
     """Whether a node or link is so much better or worse that other plans are the likely ones."""
-    links = now.links.keys() & before.links.keys()
+    links = [each for each in now.links.keys() & before.links.keys() if _has_part(now, *each)]
     nodes = now.nodes.keys() & before.nodes.keys()
     return any(
         _is_apart(now.links[each].bytes_per_s, before.links[each].bytes_per_s) for each in links
@@ -235,9 +235,9 @@ def _linked(cluster: Cluster, name: str, factor: float) -> Cluster:
     be the limit then."""
     links = dict(cluster.links)
     for ends, link in cluster.links.items():
-        if name in ends:
+        if name in ends and _has_part(cluster, *ends):
             side = ends.index(name)
-            own = max(each.bytes_per_s for at, each in cluster.links.items() if at[side] == name)
+            own = max(_to_others(cluster, name, side))
             rate = min(link.bytes_per_s, own * factor)
             if factor > 1:
                 rate = max(rate, min(own * factor, _beyond(cluster, ends, 1 - side)))
@@ -247,12 +247,25 @@ def _linked(cluster: Cluster, name: str, factor: float) -> Cluster:
 
 def _beyond(cluster: Cluster, ends: tuple[str, str], side: int) -> float:
     """The fastest link of that end to somebody else, that way; infinite where there is none."""
-    others = (
+    return max(_to_others(cluster, ends[side], side, but=ends), default=math.inf)
+
+
+def _to_others(
+    cluster: Cluster, name: str, side: int, but: tuple[str, str] | None = None
+) -> Iterator[float]:
+    """Rates of its links on that side."""
+    return (
         link.bytes_per_s
         for at, link in cluster.links.items()
-        if at != ends and at[side] == ends[side]
+        if at[side] == name and at != but and _has_part(cluster, *at)
     )
-    return max(others, default=math.inf)
+
+
+def _has_part(cluster: Cluster, *ends: str) -> bool:
+    """Whether a plan may use that link: who only hands frames in may be on the same machine, and
+    what links it tells nothing of a radio."""
+    nodes = [cluster.nodes.get(name) for name in ends if name != cluster.source]
+    return all(node is not None and node.rates is not None for node in nodes)
 
 
 def _paced(cluster: Cluster, name: str, ratio: float) -> Cluster:

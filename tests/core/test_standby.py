@@ -76,6 +76,21 @@ def test_when_its_radio_gets_slow_the_camera_has_a_plan_of_its_own() -> None:
         assert format_placement(GRAPH, each.layout) == format_placement(GRAPH, best.placement)
 
 
+def test_who_hands_frames_in_on_the_same_machine_hides_no_radio() -> None:
+    """Nor is it news where that link is three times as quick as a moment ago."""
+    hands = replace(GOOD.nodes["cam"], name="hands", rates=None)
+
+    def beside(bytes_per_s: float) -> Cluster:
+        near = {at: LinkCost(1e-4, bytes_per_s) for at in (("cam", "hands"), ("hands", "cam"))}
+        return Cluster({**GOOD.nodes, "hands": hands}, {**GOOD.links, **near}, GOOD.source)
+
+    fleet = beside(2e9)
+    assert lines(found(fleet, on("cloud"), on("edge"))) == lines(
+        found(GOOD, on("cloud"), on("edge"))
+    )
+    assert not has_moved(fleet, beside(6e9))
+
+
 def test_what_is_prepared_serves_a_scene_and_nothing_more_is_prepared_for_it() -> None:
     likely = found(GOOD, on("cloud"), on("edge"))
     again = found(GOOD, on("cloud"), on("edge"), *(each.layout for each in likely))
