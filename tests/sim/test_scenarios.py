@@ -96,7 +96,10 @@ def test_an_emptied_broker_is_whole_again_within_a_period(scene: Scene) -> None:
     scene.world.broker.crash({})
     scene.world.broker.is_up = True
     scene.stream(9.0)
-    assert set(scene.world.broker.retained) == before
+    now = set(scene.world.broker.retained)
+    assert before <= now
+    # The fleet was not whole for a moment: a plan may be covered by one node more since.
+    assert all("/ready/" in topic for topic in now - before)
     scene.check(least=80)
 
 
