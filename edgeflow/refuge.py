@@ -55,10 +55,10 @@ class Refuge:
         explorer = inflight.explorers.get(held.plan.deployment)
         if inflight.doubts.until_s(running.route, now_s) == -math.inf:
             self.line, self.late = "", None
+        elif not self.line:  # For another reason than a late frame.
+            return
         elif self.late is not None and self._is_over(parts, self.late):
             inflight.doubts.lift(running.route)
-            return
-        elif not self.line:
             return
         if explorer is None:
             return

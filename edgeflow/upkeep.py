@@ -9,7 +9,7 @@ Invariant: idempotent; what an event cannot have changed is not looked at.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -77,13 +77,14 @@ class Upkeep:
             spec = parts.deployments.view(name).spec
             held = parts.holdings.active_plan(name)
             graph = parts.library.graphs.get(held.plan.model) if held is not None else None
-            if held is not None and graph is not None:
-                refuge = self.refuges.setdefault(name, Refuge())
-                refuge.seek(parts, held, graph, [*self._open(held, now_s)], now_s)
-            way = self._usable(held, now_s) if held is not None else None
-            if spec is not None and way is not None and graph is not None:
+            if spec is None or held is None or graph is None:
+                continue
+            here = [*self._open(held, now_s)]
+            refuge = self.refuges.setdefault(name, Refuge())
+            refuge.seek(parts, held, graph, here, now_s)
+            if way := self._usable(here, refuge, now_s):
                 window = Window(spec.window_frames, spec.window_bytes)
-                trial = self._trial(way, spec, graph, now_s)
+                trial = self._trial(way, here, spec, graph, now_s)
                 effects += parts.inflight.pump(name, way, window, graph, now_s, trial)
         return effects
 
@@ -133,20 +134,19 @@ class Upkeep:
             known = parts.ratios.get(way.plan.model, RatioEstimate())
             parts.ratios[way.plan.model] = known.add((seconds / predicted_s) ** share)
 
-    def _usable(self, held: HeldPlan, now_s: float) -> Way | None:
-        """The first variant in which nobody is known to be lost, and every link of the source is
-        open; the refuge before others; of doubted ones the one that was so first."""
-        inflight = self.parts.inflight
-        refuge = self.refuges.get(held.plan.deployment, Refuge())
+    def _usable(self, here: Sequence[Way], refuge: Refuge, now_s: float) -> Way | None:
+        """The first of the variants that are open; the refuge before others; of doubted ones the
+        one that was so first."""
+        doubts = self.parts.inflight.doubts
 
         def order(way: Way) -> tuple[float, bool, bool]:
-            until_s = inflight.doubts.until_s(way.route, now_s)
-            return until_s, way.variant > 0, way.line != refuge.line
+            return doubts.until_s(way.route, now_s), way.variant > 0, way.line != refuge.line
 
-        return min(self._open(held, now_s), key=order, default=None)
+        return min(here, key=order, default=None)
 
     def _open(self, held: HeldPlan, now_s: float) -> Iterator[Way]:
-        """The variants that a frame may take now."""
+        """The variants that a frame may take now: nobody in them is known to be lost, and every
+        link of the source is open."""
         parts, sessions = self.parts, held.plan.sessions
         linked = parts.neighbours.linked()
         return (
@@ -157,7 +157,9 @@ class Upkeep:
             and all(parts.membership.is_here(node, sessions[node], now_s) for node in way.nodes)
         )
 
-    def _trial(self, way: Way, spec: Spec, graph: Graph, now_s: float) -> Trial | None:
+    def _trial(
+        self, way: Way, here: Sequence[Way], spec: Spec, graph: Graph, now_s: float
+    ) -> Trial | None:
         """Where the frame that waits is spare: another way of its plan, whose cost is only
         believed."""
         parts, name = self.parts, spec.name
@@ -175,7 +177,7 @@ class Upkeep:
             return None
         others = [
             each
-            for each in self._open(held, now_s)
+            for each in here
             if each is not way and each.route not in doubts and explorer.is_doubtful(each, now_s)
         ]
         if not others or not explorer.may_ask():

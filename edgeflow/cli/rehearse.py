@@ -64,7 +64,9 @@ def rehearse(
     events: Annotated[
         list[str] | None, typer.Option("--event", metavar="'SECONDS WORDS'", help="What happens.")
     ] = None,
-    radios: Annotated[list[str] | None, typer.Option("--radio", help="Node with one link.")] = None,
+    radios: Annotated[
+        list[str] | None, typer.Option("--radio", metavar="NODE", help="Its links share the air.")
+    ] = None,
     cluster: Annotated[Path | None, typer.Option(help="A file of configs/clusters.")] = None,
     model: Annotated[
         Path | None, typer.Option(help="A file of `edgeflow export`. Default: like resnet18.")
@@ -78,32 +80,40 @@ def rehearse(
     """See HELP."""
     # Late: the planner behind it takes a while to import, and other commands have no use for it.
     from edgeflow.cli import rehearsalpage
-    from edgeflow.cli.deploy import check_policy
-    from edgeflow.sim.weather import run_weather
     from edgeflow.sim.weather.resnet import RESNET
 
-    scripts = (traces or (), events or (), radios or ())
-    about, found = _weather(weather, cluster, scripts, minutes, rate_fps)
+    script = (traces or (), events or (), radios or ())
+    about, found = _weather(weather, cluster, *script, minutes, rate_fps)
     toy = _toy(model) if model is not None else RESNET
-    reports = []
-    for policy in [check_policy(name) for name in policies or ["mincut"]]:
-        screen.note(f"{policy}: {found.minutes:g} minutes of {toy.graph.name} in virtual time …")
-        reports.append(run_weather(replace(found, policy=policy, seed=seed), toy))
+    reports = _played(replace(found, seed=seed), toy, policies or ["mincut"])
     if html is not None:
         html.write_text(rehearsalpage.page(about, toy.graph.name, reports), encoding="utf-8")
         screen.note(f"the picture is {html}")
     _tell(about, toy.graph.name, reports, as_json=as_json)
 
 
+def _played(weather: Weather, toy: Toy, policies: Sequence[str]) -> list[Report]:
+    """One report a policy."""
+    from edgeflow.cli.deploy import check_policy
+    from edgeflow.sim.weather import run_weather
+
+    reports = []
+    for policy in [check_policy(name) for name in policies]:
+        screen.note(f"{policy}: {weather.minutes:g} minutes of {toy.graph.name} in virtual time …")
+        reports.append(run_weather(replace(weather, policy=policy), toy))
+    return reports
+
+
 def _weather(
     name: str,
     cluster: Path | None,
-    scripts: tuple[Sequence[str], Sequence[str], Sequence[str]],
+    traces: Sequence[str],
+    events: Sequence[str],
+    radios: Sequence[str],
     minutes: float | None,
     rate_fps: float | None,
 ) -> tuple[str, Weather]:
-    """What it is about, and the weather that the options make of it; `scripts` are traces, events
-    and radios."""
+    """What it is about, and the weather that the options make of it."""
     from edgeflow.io import tracefile, weatherfile
     from edgeflow.sim.weather import Weather
     from edgeflow.sim.weather.presets import preset
@@ -114,7 +124,6 @@ def _weather(
         about, found = weatherfile.read(Path(name))
     else:
         about, found = preset(name)
-    traces, events, radios = scripts
     pairs = [each.rpartition("=")[::2] for each in traces]
     found = replace(
         found,
