@@ -9,7 +9,7 @@ Invariant: nothing but a Hello that agrees with its routing id is read from who 
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -17,7 +17,17 @@ import zmq
 
 from edgeflow.codec import TENSORS_MAX, Buffer
 from edgeflow.io.keys import Keys
-from edgeflow.io.lanes import Context, Lane, RoutingId, Socket, bound_port, bound_socket, monitor_of
+from edgeflow.io.lanes import (
+    Context,
+    Lane,
+    RoutingId,
+    Socket,
+    bound_port,
+    bound_socket,
+    hang_up,
+    has_message,
+    monitor_of,
+)
 
 KNOCKS_MAX = 256
 PARTS_MAX = TENSORS_MAX + 3
@@ -49,7 +59,7 @@ class Doors:
                 self.sockets[lane] = bound_socket(context, lane, host, port, keys)
                 self.monitors[lane] = monitor_of(self.sockets[lane])
         except Exception:
-            self.close()
+            self.close(Counter())
             raise
 
     def ports(self) -> dict[Lane, int]:
@@ -83,25 +93,16 @@ class Doors:
             if ended & set(knock.descriptors.values()):
                 del self._knocks[key]
 
-    def close(self) -> None:
-        """Stop listening."""
-        # Silenced first: ZeroMQ waits for ever to tell an event to a monitor that was closed.
+    def close(self, cut: Counter[Lane]) -> None:
+        """Stop listening; so many connections were just cut."""
+        for lane, monitor in self.monitors.items():
+            hang_up(self.sockets[lane], monitor, cut[lane])
         for socket in self.sockets.values():
-            socket.disable_monitor()
-        for end in (*self.monitors.values(), *self.sockets.values()):
-            end.close(linger=0)
+            socket.close(linger=0)
 
 
 UNKNOWN = -1
 """No descriptor: such a peer never gets past its first message, it has no proof to show."""
-
-
-_POLLIN = int(zmq.POLLIN)
-
-
-def has_message(socket: Socket) -> bool:
-    """Asking is 1 µs; to try and be refused costs ten times that, on every socket at every turn."""
-    return bool(int(socket.getsockopt(zmq.EVENTS)) & _POLLIN)
 
 
 def receive_parts(socket: Socket) -> tuple[int, list[Buffer]] | None:
@@ -117,13 +118,13 @@ def receive_parts(socket: Socket) -> tuple[int, list[Buffer]] | None:
         part = socket.recv(copy=False)
         if len(parts) <= PARTS_MAX:
             parts.append(part)
-    return _descriptor(first), [
+    return descriptor_of(first), [
         part.bytes if len(part) < OWNED_BYTES else memoryview(part.buffer).toreadonly()
         for part in parts
     ]
 
 
-def _descriptor(part: zmq.Frame) -> int:
+def descriptor_of(part: zmq.Frame) -> int:
     """Of the connection that a part came by; UNKNOWN where the peer spoke ZMTP 1 or rubbish."""
     try:
         return int(part.get(zmq.SRCFD))

@@ -62,7 +62,7 @@ class Exchange:
         """Stop listening."""
         self.watch.clear()
         if self.doors:
-            self.doors.close()
+            self.doors.close(self.gate.cut_all())
         if self.zap:
             self.zap.socket.close(linger=0)
         self.doors = self.zap = None

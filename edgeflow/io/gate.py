@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -96,6 +97,13 @@ class Gate:
         with suppress(OSError), _borrowed(descriptor) as other:
             other.shutdown(socket.SHUT_RDWR)
 
+    def cut_all(self) -> Counter[Lane]:
+        """End every connection; how many there were."""
+        open_ = Counter(found.lane for found in self._connections.values())
+        for descriptor in list(self._connections):
+            self.cut(descriptor)
+        return open_
+
     def _has_strangers(self) -> bool:
         return any(not found.proven for found in self._connections.values())
 
@@ -129,8 +137,9 @@ def _borrowed(descriptor: int) -> Iterator[socket.socket]:
     """A socket over a copy of ZeroMQ's descriptor; OSError where it is none any more."""
     copy = os.dup(descriptor)
     try:
-        # Given these, Python does not ask for them; they do not matter to what we call.
-        other = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=copy)
+        # Given these, Python does not ask for them. It reads addresses into what this family needs:
+        # the longer one, or half of an IPv6 address would be whatever lay there before.
+        other = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, fileno=copy)
     except OSError:
         os.close(copy)
         raise

@@ -29,6 +29,7 @@ from edgeflow.io.lanes import (
     Socket,
     bracketed,
     dialling_socket,
+    hang_up,
     monitor_of,
 )
 from edgeflow.messages import Endpoint, Hello
@@ -180,12 +181,10 @@ class Dialled(Link):
     def stop(self, gate: Gate, now_s: float) -> None:
         """Close the sockets; the next attempt is due after a pause that grows with each round."""
         for descriptor in self.descriptors.values():
-            gate.closed(descriptor)
-        self.descriptors.clear()
+            gate.cut(descriptor)
         for lane, socket in self.sockets.items():
-            socket.disable_monitor()
-            self.monitors[lane].close(linger=0)
-            socket.close(linger=0)
+            hang_up(socket, self.monitors[lane], int(lane in self.descriptors))
+        self.descriptors.clear()
         self.sockets.clear()
         self.monitors.clear()
         self._tried = 0 if self.is_up else self._tried + 1

@@ -13,7 +13,6 @@ from typing import TypeGuard
 
 import numpy as np
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from edgeflow.codec import (
     RAW,
@@ -24,9 +23,9 @@ from edgeflow.codec import (
 )
 from edgeflow.events import Signal
 from edgeflow.io.arrivals import Arrived, Chunk
-from edgeflow.io.doors import PARTS_MAX, has_message, receive_parts
+from edgeflow.io.doors import PARTS_MAX, receive_parts
 from edgeflow.io.exchange import Exchange
-from edgeflow.io.lanes import Lane, RoutingId, Socket
+from edgeflow.io.lanes import Lane, RoutingId, Socket, next_event
 from edgeflow.io.link import Accepted, Dialled, Link, LinkGoneError
 from edgeflow.messages import BlobChunk, Frame, Hello, ProbeData, Receipt, SignalMessage, Welcome
 from edgeflow.receipts import UNASKED
@@ -82,7 +81,7 @@ class Reception:
         for lane, monitor in doors.monitors.items():
             if not (whole or self._is_ready(monitor)):
                 continue
-            while (told := _told(monitor)) is not None:
+            while (told := next_event(monitor)) is not None:
                 event, descriptor = told
                 if event == zmq.EVENT_ACCEPTED:
                     gone.discard(descriptor)
@@ -105,12 +104,14 @@ class Reception:
         for lane, monitor in list(link.monitors.items()):
             if not self._is_ready(monitor):
                 continue
-            while not monitor.closed and (told := _told(monitor)) is not None:
+            while not monitor.closed and (told := next_event(monitor)) is not None:
                 event, descriptor = told
                 if event == zmq.EVENT_CONNECTED:
                     link.descriptors[lane] = descriptor
                     self._exchange.gate.opened(descriptor, lane, now_s)
                 elif event in _NEVER_UP:
+                    link.descriptors.pop(lane, None)
+                    self._exchange.gate.closed(descriptor)
                     self._exchange.drop(link)
                 elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                     self._exchange.refuse("key refused", f"{link.peer} refused our cluster key")
@@ -242,11 +243,3 @@ class Reception:
             case _:
                 arrived = Arrived(link.peer, link.session, message, arrays, size_bytes)
                 self._exchange.events.append(arrived)
-
-
-def _told(monitor: Socket) -> tuple[int, int] | None:
-    """The next event of a monitor: which, and of which descriptor."""
-    if not has_message(monitor):
-        return None
-    told = recv_monitor_message(monitor, zmq.NOBLOCK)
-    return int(told["event"]), int(told["value"])

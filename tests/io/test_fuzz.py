@@ -176,8 +176,9 @@ def whole(victim: Links, friend: Links, nodes: list[Links]) -> list[Arrived]:
     return [each for each in seen if each.peer == friend.node and isinstance(each.message, Submit)]
 
 
-def test_a_flood_that_breaks_off_unread_does_not_end_the_process() -> None:
-    program = Path(__file__).with_name("flooded_program.py")
+@pytest.mark.parametrize("what", ["flooded", "hung_up"])
+def test_a_connection_that_breaks_does_not_end_the_process(what: str) -> None:
+    program = Path(__file__).with_name(f"{what}_program.py")
     command = [sys.executable, str(program)]
     done = subprocess.run(command, timeout=30, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-500:]

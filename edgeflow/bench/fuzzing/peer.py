@@ -17,7 +17,17 @@ from contextlib import suppress
 import zmq
 
 from edgeflow.codec import CodecError, decode_signal, encode_signal
-from edgeflow.io.lanes import Context, Lane, RoutingId, Socket, dialling_socket
+from edgeflow.io.doors import descriptor_of
+from edgeflow.io.gate import Gate
+from edgeflow.io.lanes import (
+    Context,
+    Lane,
+    RoutingId,
+    Socket,
+    dialling_socket,
+    hang_up,
+    monitor_of,
+)
 from edgeflow.messages import Endpoint, Hello, Welcome
 
 HELLO_S = 0.4
@@ -41,6 +51,8 @@ class Way:
         self.received = 0
         self._context, self._me = context, me
         self._sockets: dict[Lane, Socket] = {}
+        self._monitors: dict[Lane, Socket] = {}
+        self._gate = Gate()
         self._heard_s = self._hello_s = 0.0
         self.dial()
 
@@ -52,6 +64,7 @@ class Way:
         name = RoutingId(self._me.node, self._me.session, self.node, self.session, attempt)
         for lane, port in zip(Lane, (end.tensors_port, end.signals_port), strict=True):
             self._sockets[lane] = dialling_socket(self._context, lane, name, None)
+            self._monitors[lane] = monitor_of(self._sockets[lane])
             self._sockets[lane].connect(f"tcp://{end.host}:{port}")
         self._heard_s = time.monotonic()
 
@@ -61,10 +74,11 @@ class Way:
         for lane, each in self._sockets.items():
             with suppress(zmq.Again):
                 while True:
-                    parts = each.recv_multipart(zmq.NOBLOCK)
+                    parts = each.recv_multipart(zmq.NOBLOCK, copy=False)
+                    self._gate.opened(descriptor_of(parts[0]), lane, now_s)
                     self._heard_s = now_s
                     self.received += 1
-                    if len(parts) == 1 and lane not in self.up and _is_welcome(parts[0]):
+                    if len(parts) == 1 and lane not in self.up and _is_welcome(parts[0].bytes):
                         self.up.add(lane)
         if now_s - self._hello_s >= HELLO_S:
             self._hello_s = now_s
@@ -91,8 +105,9 @@ class Way:
 
     def close(self) -> None:
         """Hang up."""
-        for each in self._sockets.values():
-            each.close(linger=0)
+        cut = self._gate.cut_all()
+        for lane, each in self._sockets.items():
+            hang_up(each, self._monitors[lane], cut[lane])
         self._sockets.clear()
         self.up.clear()
 

@@ -1,0 +1,45 @@
+"""Connections beneath ZeroMQ: what the gate cuts is cut."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from edgeflow.io.gate import Gate
+from edgeflow.io.lanes import Lane
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_connection_of_either_family_is_cut(host: str) -> None:
+    gate = Gate()
+    bind_to, is_dual = ("::", True) if socket.has_dualstack_ipv6() else (host, False)
+    family = socket.AF_INET6 if ":" in bind_to else socket.AF_INET
+    with socket.create_server((bind_to, 0), family=family, dualstack_ipv6=is_dual) as door:
+        for _ in range(200):
+            peer = socket.create_connection((host, door.getsockname()[1]), timeout=2.0)
+            accepted, _ = door.accept()
+            with peer, accepted:
+                gate.opened(accepted.fileno(), Lane.TENSORS, 0.0)
+                gate.cut(accepted.fileno())
+                assert peer.recv(1) == b""
+
+
+def test_a_descriptor_that_became_another_connection_is_left_alone() -> None:
+    gate = Gate()
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        first = socket.create_connection(door.getsockname())
+        accepted, _ = door.accept()
+        descriptor = accepted.fileno()
+        gate.opened(descriptor, Lane.SIGNALS, 0.0)
+        first.close()
+        accepted.close()
+        with socket.create_connection(door.getsockname()) as second:
+            again, _ = door.accept()
+            with again:
+                assert descriptor in (again.fileno(), second.fileno())
+                assert gate.cut_all() == {Lane.SIGNALS: 1}
+                second.sendall(b"x")
+                assert again.recv(1) == b"x"
+                again.sendall(b"y")
+                assert second.recv(1) == b"y"
