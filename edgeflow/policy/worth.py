@@ -72,6 +72,9 @@ most: frames behind one that is overdue go another way at once (`edgeflow.refuge
 lately on the same nodes, as a share of the time plans ran there (of so many seconds at least), is
 what the next one has to promise more, at most so much. Higher stays away from what comes and
 goes."""
+HURTS = 0.33
+"""So much worse than it promised a plan broke down; one that was left for what got better did not.
+Lower takes noise for it."""
 CHANGES_A_MINUTE = 8
 """Whatever is promised: each change takes a few messages of everybody."""
 
@@ -87,6 +90,8 @@ class Change(NamedTuple):
     gain: float
     ran_s: float
     """How long the one before had run."""
+    hurt: float
+    """By how much more than it promised, and than the new one, the one before took in the end."""
 
 
 @dataclass(slots=True)
@@ -105,7 +110,8 @@ class Worth:
             assert question.plan is not None
             ran_s = min(_since_s(question), MEMORY_S)
             left, name = question.plan.variants[0], str(question.plan.id)
-            self.changes.append(Change(question.now_s, left, name, gain, ran_s))
+            hurt = min(gain / max(1 - gain, 1e-9), _worse(question))
+            self.changes.append(Change(question.now_s, left, name, gain, ran_s, hurt))
             self.rest()
         return words
 
@@ -141,8 +147,7 @@ class Worth:
             for each in self.changes
             if question.now_s - each.at_s <= MEMORY_S and nodes_named(each.left) == nodes
         ]
-        hurts = [each.gain / (1 - each.gain) for each in left if each.gain >= LARGE]
-        burns_s = [REACT_S * min(hurt, HURT_MAX) for hurt in hurts]
+        burns_s = [REACT_S * min(each.hurt, HURT_MAX) for each in left if each.hurt >= HURTS]
         if len(burns_s) < 2:
             return 0.0
         ran_s = max(BURNT_S_MIN, sum(each.ran_s for each in left))
@@ -179,6 +184,13 @@ class Worth:
 def _since_s(question: Question) -> float:
     """How long the running plan has run."""
     return max(0.0, question.now_s - question.since_s)
+
+
+def _worse(question: Question) -> float:
+    """By which share the running plan takes longer than it promised when it was chosen."""
+    assert question.plan is not None
+    promised_s = question.plan.predicted_s
+    return max(0.0, _as_told(question).seconds / promised_s - 1) if promised_s > 0 else math.inf
 
 
 def _as_told(question: Question) -> Standing:

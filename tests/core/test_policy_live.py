@@ -179,6 +179,21 @@ def test_however_badly_it_broke_down_twice_half_of_what_is_taken_is_worth_it() -
         assert asked.review(60.0) is not None
 
 
+def test_what_was_left_for_what_got_better_did_not_break_down() -> None:
+    """Without the cloud all goes on as promised, for a while: that does not count."""
+    asked = Asked(Live(), cluster(50, 50))
+    asked.first()
+    mbps = 50.0
+    while best_s(asked) > 0.68 * price_s(asked):
+        mbps /= 1.05
+        asked.cluster = cluster(50, mbps)
+    for _ in range(8):
+        asked.cluster = cluster(50, mbps)
+        assert asked.review(60.0) is not None
+        asked.cluster = cluster(50, 250)
+        assert asked.review(4.0) is not None
+
+
 def test_what_was_better_for_long_is_taken_though_it_was_left_lately() -> None:
     asked = Asked(Live(), cluster(50, 50))
     asked.first()

@@ -284,7 +284,8 @@ def test_a_drained_node_leaves_without_costing_a_frame(fleet: Fleet, small: Mode
         fleet.start("edge", name)
     images = pictures(4)
     with fleet.join() as flow:
-        flow.deploy(path, policy="edge-only", name="job")
+        # Nothing else is prepared, so that no frame is handed on because it is late.
+        flow.deploy(path, policy="edge-only", name="job", explore_share=0.0)
         worker = flow.snapshot().deployments[0].placement.rpartition("@")[2]
 
         def frames() -> Iterator[Image]:
