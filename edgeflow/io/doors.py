@@ -97,7 +97,7 @@ class Doors:
         """Stop listening; so many connections were just cut."""
         for lane, monitor in self.monitors.items():
             hang_up(self.sockets[lane], monitor, cut[lane])
-        for socket in self.sockets.values():
+        for socket in self.sockets.values():  # one may have got no monitor
             socket.close(linger=0)
 
 

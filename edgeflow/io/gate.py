@@ -56,7 +56,7 @@ class Gate:
 
     def opened(self, descriptor: int, lane: Lane, now_s: float) -> None:
         """A connection was accepted, or made."""
-        self._connections[descriptor] = _Connection(lane, now_s, _ends(descriptor))
+        self._connections[descriptor] = _Connection(lane, now_s, ends_of(descriptor))
         strangers = [fd for fd, found in self._connections.items() if not found.proven]
         for stranger in strangers[:-STRANGERS_MAX]:
             self.cut(stranger)
@@ -92,7 +92,7 @@ class Gate:
     def cut(self, descriptor: int) -> None:
         """End a connection; ZeroMQ then tells that it is gone and drops what it held."""
         found = self._connections.pop(descriptor, None)
-        if found is None or found.ends != _ends(descriptor):
+        if found is None or found.ends is None or found.ends != ends_of(descriptor):
             return
         with suppress(OSError), _borrowed(descriptor) as other:
             other.shutdown(socket.SHUT_RDWR)
@@ -125,7 +125,7 @@ def _received_bytes(descriptor: int) -> int:
     return 0
 
 
-def _ends(descriptor: int) -> object:
+def ends_of(descriptor: int) -> object:
     """Both addresses of a connection: a descriptor may since have become another one's."""
     with suppress(OSError), _borrowed(descriptor) as other:
         return other.getsockname(), other.getpeername()

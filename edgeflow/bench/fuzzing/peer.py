@@ -109,6 +109,7 @@ class Way:
         for lane, each in self._sockets.items():
             hang_up(each, self._monitors[lane], cut[lane])
         self._sockets.clear()
+        self._monitors.clear()
         self.up.clear()
 
 
