@@ -10,12 +10,12 @@ Invariant: nothing but a Hello that agrees with its routing id is read from who 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import zmq
 
 from edgeflow.codec import TENSORS_MAX, Buffer
+from edgeflow.io.gate import Connection
 from edgeflow.io.keys import Keys
 from edgeflow.io.lanes import (
     Context,
@@ -42,7 +42,7 @@ class Knock:
 
     attempt: int
     routing_id: bytes
-    descriptors: dict[Lane, int] = field(default_factory=dict)
+    connections: dict[Lane, Connection] = field(default_factory=dict)
 
 
 class Doors:
@@ -53,6 +53,8 @@ class Doors:
     ) -> None:
         self.sockets: dict[Lane, Socket] = {}
         self.monitors: dict[Lane, Socket] = {}
+        self.connections: dict[Lane, dict[int, Connection]] = {lane: {} for lane in ports}
+        """By the descriptor that ZeroMQ names in monitor events and messages."""
         self._knocks: OrderedDict[tuple[str, int], Knock] = OrderedDict()
         try:
             for lane, port in ports.items():
@@ -66,14 +68,14 @@ class Doors:
         """The ports that were had."""
         return {lane: bound_port(socket) for lane, socket in self.sockets.items()}
 
-    def knocked(self, lane: Lane, sender: RoutingId, descriptor: int) -> Knock:
+    def knocked(self, sender: RoutingId, connection: Connection) -> Knock:
         """Remember a Hello."""
         key = (sender.node, sender.session)
         knock = self._knocks.get(key)
         if knock is None or knock.attempt < sender.attempt:
             knock = self._knocks[key] = Knock(sender.attempt, bytes(sender))
         if knock.attempt == sender.attempt:
-            knock.descriptors[lane] = descriptor
+            knock.connections[connection.lane] = connection
         self._knocks.move_to_end(key)
         while len(self._knocks) > KNOCKS_MAX:
             self._knocks.popitem(last=False)
@@ -82,15 +84,14 @@ class Doors:
     def take(self, peer: str, session: int) -> Knock | None:
         """The knock of that session, once it has said Hello on both lanes."""
         knock = self._knocks.get((peer, session))
-        if knock is None or len(knock.descriptors) < len(Lane):
+        if knock is None or len(knock.connections) < len(Lane):
             return None
         return self._knocks.pop((peer, session))
 
-    def gone(self, descriptors: Iterable[int]) -> None:
-        """Connections ended, and the knocks on them."""
-        ended = set(descriptors)
+    def gone(self, connection: Connection) -> None:
+        """It ended, and the knock on it."""
         for key, knock in list(self._knocks.items()):
-            if ended & set(knock.descriptors.values()):
+            if connection in knock.connections.values():
                 del self._knocks[key]
 
     def close(self, cut: Counter[Lane]) -> None:
@@ -118,13 +119,13 @@ def receive_parts(socket: Socket) -> tuple[int, list[Buffer]] | None:
         part = socket.recv(copy=False)
         if len(parts) <= PARTS_MAX:
             parts.append(part)
-    return descriptor_of(first), [
+    return _descriptor_of(first), [
         part.bytes if len(part) < OWNED_BYTES else memoryview(part.buffer).toreadonly()
         for part in parts
     ]
 
 
-def descriptor_of(part: zmq.Frame) -> int:
+def _descriptor_of(part: zmq.Frame) -> int:
     """Of the connection that a part came by; UNKNOWN where the peer spoke ZMTP 1 or rubbish."""
     try:
         return int(part.get(zmq.SRCFD))

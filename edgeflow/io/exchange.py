@@ -82,8 +82,8 @@ class Exchange:
     def came_up(self, link: Link) -> None:
         """Both lanes are proven."""
         link.is_up = True
-        for descriptor in link.descriptors.values():
-            self.gate.proved(descriptor)
+        for connection in link.connections.values():
+            connection.is_proven = True
         self.events.append(LinkUp(link.peer, link.session))
 
     def admit(self, peer: str) -> None:
@@ -97,7 +97,7 @@ class Exchange:
         self.drop(link)
         link.attempt = knock.attempt
         link.routing_ids = dict.fromkeys(Lane, knock.routing_id)
-        link.descriptors = knock.descriptors
+        link.connections = knock.connections
         try:
             for lane in Lane:
                 self.welcome(link, lane)
@@ -117,8 +117,8 @@ class Exchange:
             self.watch.remove(*link.sockets.values(), *link.monitors.values())
             link.stop(self.gate, self.clock())
         else:
-            for descriptor in link.descriptors.values():
-                self.gate.cut(descriptor)
+            for connection in link.connections.values():
+                self.gate.cut(connection)
             link.fall()
         self.pacing.forget(link.peer)
         self.receipts.forget(link.peer)

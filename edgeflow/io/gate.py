@@ -37,43 +37,41 @@ HELD_BYTES = {Lane.TENSORS: TENSOR_BYTES_MAX + (1 << 20), Lane.SIGNALS: 1 << 20}
 _TCP_INFO_RECEIVED = 128  # offset of tcpi_bytes_received in Linux's struct tcp_info
 
 
-@dataclass(slots=True)
-class _Connection:
+@dataclass(slots=True, eq=False)
+class Connection:
+    """One connection, while it lasts: the number of its file descriptor may be another's next."""
+
+    descriptor: int
     lane: Lane
     since_s: float
     ends: object
-    proven: bool = False
-    delivered: bool = False
+    """Both addresses; None where it was gone at once."""
+    is_proven: bool = False
+    """Its peer said who it is, and is expected."""
+    has_delivered: bool = False
+    """A whole message came out of it."""
     base_bytes: int = 0
 
 
 class Gate:
-    """Connections by file descriptor, which ZeroMQ tells in its monitor events and messages."""
+    """The connections that are open, as ZeroMQ's monitors tell."""
 
     def __init__(self) -> None:
-        self._connections: dict[int, _Connection] = {}
+        self._open: dict[Connection, None] = {}
         self._next_s = 0.0
 
-    def opened(self, descriptor: int, lane: Lane, now_s: float) -> None:
+    def opened(self, descriptor: int, lane: Lane, now_s: float) -> Connection:
         """A connection was accepted, or made."""
-        self._connections[descriptor] = _Connection(lane, now_s, ends_of(descriptor))
-        strangers = [fd for fd, found in self._connections.items() if not found.proven]
+        connection = Connection(descriptor, lane, now_s, ends_of(descriptor))
+        self._open[connection] = None
+        strangers = [each for each in self._open if not each.is_proven]
         for stranger in strangers[:-STRANGERS_MAX]:
             self.cut(stranger)
+        return connection
 
-    def closed(self, descriptor: int) -> None:
+    def closed(self, connection: Connection) -> None:
         """It is gone."""
-        self._connections.pop(descriptor, None)
-
-    def proved(self, descriptor: int) -> None:
-        """Its peer said who it is, and is expected."""
-        if found := self._connections.get(descriptor):
-            found.proven = True
-
-    def delivered(self, descriptor: int) -> None:
-        """A whole message came out of it."""
-        if found := self._connections.get(descriptor):
-            found.delivered = True
+        self._open.pop(connection, None)
 
     def due_s(self) -> float:
         """When `check` wants to be called; infinity while there is no stranger to watch."""
@@ -83,38 +81,42 @@ class Gate:
         """Cut off who holds back too much; how many that were."""
         if now_s < self._next_s:
             return 0
-        bad = [fd for fd, found in self._connections.items() if self._is_bad(fd, found, now_s)]
-        for descriptor in bad:
-            self.cut(descriptor)
+        bad = [each for each in self._open if _is_bad(each, now_s)]
+        for connection in bad:
+            self.cut(connection)
         self._next_s = now_s + (PERIOD_S if self._has_strangers() else 10 * PERIOD_S)
         return len(bad)
 
-    def cut(self, descriptor: int) -> None:
+    def cut(self, connection: Connection) -> None:
         """End a connection; ZeroMQ then tells that it is gone and drops what it held."""
-        found = self._connections.pop(descriptor, None)
-        if found is None or found.ends is None or found.ends != ends_of(descriptor):
+        if connection not in self._open:
             return
-        with suppress(OSError), _borrowed(descriptor) as other:
+        del self._open[connection]
+        # ZeroMQ may have closed it without our having read so yet: its number may be another's.
+        if connection.ends is None or connection.ends != ends_of(connection.descriptor):
+            return
+        with suppress(OSError), _borrowed(connection.descriptor) as other:
             other.shutdown(socket.SHUT_RDWR)
 
     def cut_all(self) -> Counter[Lane]:
         """End every connection; how many there were."""
-        open_ = Counter(found.lane for found in self._connections.values())
-        for descriptor in list(self._connections):
-            self.cut(descriptor)
+        open_ = Counter(each.lane for each in self._open)
+        for connection in list(self._open):
+            self.cut(connection)
         return open_
 
     def _has_strangers(self) -> bool:
-        return any(not found.proven for found in self._connections.values())
+        return any(not each.is_proven for each in self._open)
 
-    def _is_bad(self, descriptor: int, found: _Connection, now_s: float) -> bool:
-        if not found.proven and now_s - found.since_s > PROVE_S:
-            return True
-        received = _received_bytes(descriptor)
-        if found.delivered and found.proven:
-            found.delivered, found.base_bytes = False, received
-        allowed = HELD_BYTES[found.lane] if found.proven else STRANGER_BYTES
-        return received - found.base_bytes > allowed
+
+def _is_bad(connection: Connection, now_s: float) -> bool:
+    if not connection.is_proven and now_s - connection.since_s > PROVE_S:
+        return True
+    received = _received_bytes(connection.descriptor)
+    if connection.has_delivered and connection.is_proven:
+        connection.has_delivered, connection.base_bytes = False, received
+    allowed = HELD_BYTES[connection.lane] if connection.is_proven else STRANGER_BYTES
+    return received - connection.base_bytes > allowed
 
 
 def _received_bytes(descriptor: int) -> int:

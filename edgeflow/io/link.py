@@ -19,7 +19,7 @@ from typing import NamedTuple
 import zmq
 
 from edgeflow.codec import Buffer, encode_signal
-from edgeflow.io.gate import Gate
+from edgeflow.io.gate import Connection, Gate
 from edgeflow.io.keys import Keys
 from edgeflow.io.lanes import (
     COPY_BYTES,
@@ -66,7 +66,7 @@ class Link(ABC):
         self.session = session
         self.tier = tier
         self.is_up = False
-        self.descriptors: dict[Lane, int] = {}
+        self.connections: dict[Lane, Connection] = {}
         self.outboxes: dict[Lane, deque[Waiting]] = {lane: deque() for lane in Lane}
         self.held_bytes = 0
         self.early: deque[tuple[Lane, list[Buffer]]] = deque(maxlen=EARLY_MAX)
@@ -130,7 +130,7 @@ class Accepted(Link):
     def fall(self) -> None:
         super().fall()
         self.routing_ids.clear()
-        self.descriptors.clear()
+        self.connections.clear()
 
 
 class Dialled(Link):
@@ -180,11 +180,11 @@ class Dialled(Link):
 
     def stop(self, gate: Gate, now_s: float) -> None:
         """Close the sockets; the next attempt is due after a pause that grows with each round."""
-        for descriptor in self.descriptors.values():
-            gate.cut(descriptor)
+        for connection in self.connections.values():
+            gate.cut(connection)
         for lane, socket in self.sockets.items():
-            hang_up(socket, self.monitors[lane], int(lane in self.descriptors))
-        self.descriptors.clear()
+            hang_up(socket, self.monitors[lane], int(lane in self.connections))
+        self.connections.clear()
         self.sockets.clear()
         self.monitors.clear()
         self._tried = 0 if self.is_up else self._tried + 1

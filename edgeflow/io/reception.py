@@ -23,8 +23,9 @@ from edgeflow.codec import (
 )
 from edgeflow.events import Signal
 from edgeflow.io.arrivals import Arrived, Chunk
-from edgeflow.io.doors import PARTS_MAX, receive_parts
+from edgeflow.io.doors import PARTS_MAX, Doors, receive_parts
 from edgeflow.io.exchange import Exchange
+from edgeflow.io.gate import Connection
 from edgeflow.io.lanes import Lane, RoutingId, Socket, next_event
 from edgeflow.io.link import Accepted, Dialled, Link, LinkGoneError
 from edgeflow.messages import BlobChunk, Frame, Hello, ProbeData, Receipt, SignalMessage, Welcome
@@ -77,27 +78,25 @@ class Reception:
         doors, gate = self._exchange.doors, self._exchange.gate
         if doors is None:
             return
-        gone = set()
         for lane, monitor in doors.monitors.items():
             if not (whole or self._is_ready(monitor)):
                 continue
             while (told := next_event(monitor)) is not None:
                 event, descriptor = told
                 if event == zmq.EVENT_ACCEPTED:
-                    gone.discard(descriptor)
-                    gate.opened(descriptor, lane, now_s)
+                    doors.connections[lane][descriptor] = gate.opened(descriptor, lane, now_s)
                 elif event == zmq.EVENT_DISCONNECTED:
-                    gate.closed(descriptor)
-                    gone.add(descriptor)
-                    self._lost(descriptor)
+                    if connection := doors.connections[lane].pop(descriptor, None):
+                        self._lost(doors, connection)
                 else:
                     self._exchange.counters["handshake failed"] += event != zmq.EVENT_CLOSED
-        if gone:
-            doors.gone(gone)
 
-    def _lost(self, descriptor: int) -> None:
+    def _lost(self, doors: Doors, connection: Connection) -> None:
+        """Somebody who dialled in is gone."""
+        self._exchange.gate.closed(connection)
+        doors.gone(connection)
         for link in list(self._exchange.links.values()):
-            if isinstance(link, Accepted) and descriptor in link.descriptors.values():
+            if isinstance(link, Accepted) and connection in link.connections.values():
                 self._exchange.drop(link)
 
     def _watch_dialled(self, link: Dialled, now_s: float) -> None:
@@ -107,11 +106,10 @@ class Reception:
             while not monitor.closed and (told := next_event(monitor)) is not None:
                 event, descriptor = told
                 if event == zmq.EVENT_CONNECTED:
-                    link.descriptors[lane] = descriptor
-                    self._exchange.gate.opened(descriptor, lane, now_s)
+                    link.connections[lane] = self._exchange.gate.opened(descriptor, lane, now_s)
                 elif event in _NEVER_UP:
-                    link.descriptors.pop(lane, None)
-                    self._exchange.gate.closed(descriptor)
+                    if connection := link.connections.pop(lane, None):
+                        self._exchange.gate.closed(connection)
                     self._exchange.drop(link)
                 elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                     self._exchange.refuse("key refused", f"{link.peer} refused our cluster key")
@@ -132,11 +130,15 @@ class Reception:
             sender = RoutingId.parse(bytes(raw_id))
             link = self._find(sender, lane, raw_id)
             if link is not None:
-                self._exchange.gate.delivered(descriptor)
                 self._take(link, lane, parts, now_s)
-            elif sender is None or not self._knock(sender, lane, descriptor, parts, now_s):
+                continue
+            # Descriptors are reused: learn first who is gone and who came since.
+            self._watch_doors(now_s, whole=True)
+            connection = doors.connections[lane].get(descriptor)
+            if sender is None or not self._knock(sender, connection, parts):
                 self._exchange.refuse("stranger", f"a stranger on the {lane.name.lower()} port")
-                self._exchange.gate.cut(descriptor)
+                if connection is not None:
+                    self._exchange.gate.cut(connection)
 
     def _find(self, sender: RoutingId | None, lane: Lane, raw_id: Buffer) -> Accepted | None:
         if sender is None:
@@ -146,20 +148,19 @@ class Reception:
                 return link if link.routing_ids.get(lane) == raw_id else None
         return None
 
-    def _knock(
-        self, sender: RoutingId, lane: Lane, descriptor: int, parts: list[Buffer], now_s: float
-    ) -> bool:
-        """Whether these parts are the Hello that the routing id lets expect, to this session."""
+    def _knock(self, sender: RoutingId, connection: Connection | None, parts: list[Buffer]) -> bool:
+        """Whether these parts are the Hello that the routing id lets expect, to this session.
+
+        Who is gone again (no connection) knocks in vain.
+        """
         doors, me = self._exchange.doors, self._exchange.me
         if doors is None or (sender.to_node, sender.to_session) != (me.node, me.session):
             return False
         if self._signal(parts) != Hello(sender.node, sender.session):
             return False
-        # Descriptors are reused: learn first who is gone, or the old one's end would be taken for
-        # this one's.
-        self._watch_doors(now_s, whole=True)
-        doors.knocked(lane, sender, descriptor)
-        self._exchange.admit(sender.node)
+        if connection is not None:
+            doors.knocked(sender, connection)
+            self._exchange.admit(sender.node)
         return True
 
     def _read_dialled(self, link: Dialled, lane: Lane, now_s: float) -> None:
@@ -169,9 +170,8 @@ class Reception:
             received = receive_parts(socket) if socket and is_ready else None
             if received is None:
                 return
-            descriptor, parts = received
+            _, parts = received
             if lane in link.welcomed:
-                self._exchange.gate.delivered(descriptor)
                 self._take(link, lane, parts, now_s)
             elif self._signal(parts) == Welcome(link.peer, link.session):
                 link.welcomed.add(lane)
@@ -191,6 +191,8 @@ class Reception:
 
     def _take(self, link: Link, lane: Lane, parts: list[Buffer], now_s: float) -> None:
         """A message on a proven lane."""
+        if connection := link.connections.get(lane):
+            connection.has_delivered = True
         if not link.is_up:
             link.early.append((lane, parts))
             return

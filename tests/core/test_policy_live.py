@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -32,6 +33,22 @@ def best_s(asked: Asked) -> float:
     return Live().first(asked.question()).predicted_s
 
 
+def both(mbps: float) -> Cluster:
+    """Radio and up-link alike."""
+    return cluster(mbps, mbps)
+
+
+def moved(
+    asked: Asked, share: float, make: Callable[[float], Cluster] = both, step: float = 1 / 1.01
+) -> float:
+    """From 50 Mbit/s on, to where the best plan takes this share of what runs; at which rate."""
+    mbps = 50.0
+    while best_s(asked) > share * price_s(asked):
+        mbps *= step
+        asked.cluster = make(mbps)
+    return mbps
+
+
 @pytest.mark.parametrize("since_s", [1.0, 60.0])
 def test_a_large_step_is_followed_at_once_also_a_second_after_the_last_change(
     since_s: float,
@@ -52,10 +69,7 @@ def test_a_large_step_is_followed_at_once_also_a_second_after_the_last_change(
 def test_a_small_gain_waits_and_a_smaller_one_is_none() -> None:
     asked = Asked(Live(), cluster(50, 50))
     asked.first()
-    mbps = 50.0
-    while best_s(asked) > (1 - 2.5 * MARGIN) * price_s(asked):
-        mbps /= 1.01
-        asked.cluster = cluster(mbps, mbps)
+    moved(asked, 1 - 2.5 * MARGIN)
     assert 0.09 < 1 - best_s(asked) / price_s(asked) < 0.12
     assert asked.review(2.0) is None
     assert asked.review(8.0) is not None
@@ -132,10 +146,7 @@ def test_what_is_not_certain_must_promise_more() -> None:
     for deviation, follows in ((0.0, True), (0.2, False)):
         asked = Asked(Live(), cluster(50, 50, deviation=deviation))
         asked.first()
-        mbps = 50.0
-        while best_s(asked) > 0.9 * price_s(asked):
-            mbps /= 1.02
-            asked.cluster = cluster(mbps, mbps, deviation=deviation)
+        moved(asked, 0.9, lambda mbps, d=deviation: cluster(mbps, mbps, deviation=d), step=1 / 1.02)
         assert (asked.review(600.0) is not None) == follows
 
 
@@ -143,10 +154,7 @@ def test_two_plans_of_equal_price_change_places_once() -> None:
     """Each is better than the other by 6 % in turn."""
     asked = Asked(Live(), cluster(50, 50))
     asked.first()
-    mbps = 50.0
-    while best_s(asked) > 0.94 * price_s(asked):
-        mbps /= 1.01
-        asked.cluster = cluster(mbps, mbps)
+    mbps = moved(asked, 0.94)
     worse, better = asked.cluster, cluster(1.16 * mbps, 1.16 * mbps)
     for turn in range(40):
         asked.cluster = (worse, better)[turn % 2]
@@ -183,10 +191,7 @@ def test_what_was_left_for_what_got_better_did_not_break_down() -> None:
     """Without the cloud all goes on as promised, for a while: that does not count."""
     asked = Asked(Live(), cluster(50, 50))
     asked.first()
-    mbps = 50.0
-    while best_s(asked) > 0.68 * price_s(asked):
-        mbps /= 1.05
-        asked.cluster = cluster(50, mbps)
+    mbps = moved(asked, 0.68, lambda mbps: cluster(50, mbps), step=1 / 1.05)
     for _ in range(8):
         asked.cluster = cluster(50, mbps)
         assert asked.review(60.0) is not None
@@ -197,10 +202,7 @@ def test_what_was_left_for_what_got_better_did_not_break_down() -> None:
 def test_what_was_better_for_long_is_taken_though_it_was_left_lately() -> None:
     asked = Asked(Live(), cluster(50, 50))
     asked.first()
-    mbps = 50.0
-    while best_s(asked) > 0.92 * price_s(asked):
-        mbps /= 1.01
-        asked.cluster = cluster(mbps, mbps)
+    mbps = moved(asked, 0.92)
     assert asked.review(30.0) is not None
     asked.cluster = cluster(1.25 * mbps, 1.25 * mbps)
     assert 0.05 < 1 - best_s(asked) / price_s(asked) < 0.15
@@ -218,10 +220,7 @@ def test_where_frames_say_that_leaving_was_a_mistake_the_way_back_is_open() -> N
         asked.first()
         for _ in range(5):
             asked.frame(0.2)
-        mbps = 50.0
-        while best_s(asked) > 0.92 * price_s(asked):
-            mbps /= 1.01
-            asked.cluster = cluster(mbps, mbps)
+        mbps = moved(asked, 0.92)
         assert asked.review(30.0) is not None
         for _ in range(5):
             asked.frame(here_s)
@@ -244,10 +243,8 @@ def test_a_plan_that_spare_frames_found_quicker_need_not_promise_more_each_time(
     """Nor wait for its price, which a link's way back kept up for half a minute."""
     asked = Asked(Live(), cluster(50, 50))
     asked.first()
-    mbps, left = 50.0, asked.line
-    while best_s(asked) > 0.92 * price_s(asked):
-        mbps /= 1.01
-        asked.cluster = cluster(mbps, mbps)
+    left = asked.line
+    mbps = moved(asked, 0.92)
     assert asked.review(30.0) is not None
     usual_s = price_s(asked)
     for _ in range(TOLD_FRAMES + 1):

@@ -23,26 +23,32 @@ def test_a_connection_to_a_door_of_either_family_is_cut(is_dual: bool) -> None:
             with peer, accepted:
                 here = accepted.getsockname(), accepted.getpeername()
                 assert ends_of(accepted.fileno()) == here
-                gate.opened(accepted.fileno(), Lane.TENSORS, 0.0)
-                gate.cut(accepted.fileno())
+                gate.cut(gate.opened(accepted.fileno(), Lane.TENSORS, 0.0))
                 assert peer.recv(1) == b""
 
 
-def test_a_descriptor_that_became_another_connection_is_left_alone() -> None:
+@pytest.mark.parametrize("is_told", [False, True])
+def test_a_descriptor_that_became_another_connection_is_left_alone(is_told: bool) -> None:
+    """Whether the gate was told of the other one or not yet."""
     gate = Gate()
     with socket.create_server(("127.0.0.1", 0)) as door:
         first = socket.create_connection(door.getsockname())
         accepted, _ = door.accept()
         descriptor = accepted.fileno()
-        gate.opened(descriptor, Lane.SIGNALS, 0.0)
+        gone = gate.opened(descriptor, Lane.SIGNALS, 0.0)
         first.close()
         accepted.close()
         with socket.create_connection(door.getsockname()) as second:
             again, _ = door.accept()
             with again:
                 assert descriptor in (again.fileno(), second.fileno())
-                assert gate.cut_all() == {Lane.SIGNALS: 1}
+                if is_told:
+                    came = gate.opened(descriptor, Lane.SIGNALS, 1.0)
+                gate.cut(gone)
                 second.sendall(b"x")
                 assert again.recv(1) == b"x"
                 again.sendall(b"y")
                 assert second.recv(1) == b"y"
+                if is_told:
+                    gate.cut(came)
+                    assert second.recv(1) == b""

@@ -17,8 +17,7 @@ from contextlib import suppress
 import zmq
 
 from edgeflow.codec import CodecError, decode_signal, encode_signal
-from edgeflow.io.doors import descriptor_of
-from edgeflow.io.gate import Gate
+from edgeflow.io.gate import Connection, Gate
 from edgeflow.io.lanes import (
     Context,
     Lane,
@@ -27,6 +26,7 @@ from edgeflow.io.lanes import (
     dialling_socket,
     hang_up,
     monitor_of,
+    next_event,
 )
 from edgeflow.messages import Endpoint, Hello, Welcome
 
@@ -35,6 +35,26 @@ SILENT_S = 3.0
 FULL_MS = 2000
 """A peer that takes nothing for so long has cut us off."""
 Parts = Sequence[bytes]
+
+
+class _Dealer:
+    """A DEALER socket that hangs up as a node's links do."""
+
+    def __init__(self, socket: Socket) -> None:
+        self.socket = socket
+        self._monitor = monitor_of(socket)
+
+    def close(self) -> None:
+        """Cut what is connected, then close."""
+        gate = Gate()
+        open_: dict[int, Connection] = {}
+        while (told := next_event(self._monitor)) is not None:
+            event, descriptor = told
+            if event == zmq.EVENT_CONNECTED:
+                open_[descriptor] = gate.opened(descriptor, Lane.TENSORS, 0.0)
+            elif event == zmq.EVENT_DISCONNECTED and descriptor in open_:
+                gate.closed(open_.pop(descriptor))
+        hang_up(self.socket, self._monitor, gate.cut_all().total())
 
 
 class Way:
@@ -50,9 +70,7 @@ class Way:
         self.up: set[Lane] = set()
         self.received = 0
         self._context, self._me = context, me
-        self._sockets: dict[Lane, Socket] = {}
-        self._monitors: dict[Lane, Socket] = {}
-        self._gate = Gate()
+        self._dealers: dict[Lane, _Dealer] = {}
         self._heard_s = self._hello_s = 0.0
         self.dial()
 
@@ -63,22 +81,20 @@ class Way:
         end, attempt = self.endpoint, next(self._attempts)
         name = RoutingId(self._me.node, self._me.session, self.node, self.session, attempt)
         for lane, port in zip(Lane, (end.tensors_port, end.signals_port), strict=True):
-            self._sockets[lane] = dialling_socket(self._context, lane, name, None)
-            self._monitors[lane] = monitor_of(self._sockets[lane])
-            self._sockets[lane].connect(f"tcp://{end.host}:{port}")
+            self._dealers[lane] = _Dealer(dialling_socket(self._context, lane, name, None))
+            self._dealers[lane].socket.connect(f"tcp://{end.host}:{port}")
         self._heard_s = time.monotonic()
 
     def pump(self) -> None:
         """Read what came, say Hello, dial again where nobody answers."""
         now_s = time.monotonic()
-        for lane, each in self._sockets.items():
+        for lane, each in self._dealers.items():
             with suppress(zmq.Again):
                 while True:
-                    parts = each.recv_multipart(zmq.NOBLOCK, copy=False)
-                    self._gate.opened(descriptor_of(parts[0]), lane, now_s)
+                    parts = each.socket.recv_multipart(zmq.NOBLOCK)
                     self._heard_s = now_s
                     self.received += 1
-                    if len(parts) == 1 and lane not in self.up and _is_welcome(parts[0].bytes):
+                    if len(parts) == 1 and lane not in self.up and _is_welcome(parts[0]):
                         self.up.add(lane)
         if now_s - self._hello_s >= HELLO_S:
             self._hello_s = now_s
@@ -95,8 +111,9 @@ class Way:
     def send(self, lane: Lane, parts: Parts) -> bool:
         """Hand it to ZeroMQ; dial again where it takes nothing any more."""
         try:
-            if self._sockets[lane].poll(FULL_MS, zmq.POLLOUT):
-                self._sockets[lane].send_multipart(list(parts), zmq.NOBLOCK)
+            dealer = self._dealers[lane].socket
+            if dealer.poll(FULL_MS, zmq.POLLOUT):
+                dealer.send_multipart(list(parts), zmq.NOBLOCK)
                 return True
         except zmq.ZMQError:
             pass
@@ -105,11 +122,9 @@ class Way:
 
     def close(self) -> None:
         """Hang up."""
-        cut = self._gate.cut_all()
-        for lane, each in self._sockets.items():
-            hang_up(each, self._monitors[lane], cut[lane])
-        self._sockets.clear()
-        self._monitors.clear()
+        for each in self._dealers.values():
+            each.close()
+        self._dealers.clear()
         self.up.clear()
 
 
@@ -120,7 +135,7 @@ class Strangers:
 
     def __init__(self, context: Context, chance: random.Random, me: str) -> None:
         self._context, self._chance, self._me = context, chance, me
-        self._open: list[Socket | socket.socket] = []
+        self._open: list[_Dealer | socket.socket] = []
 
     def knock(self, way: Way, parts: Parts) -> None:
         """One connection with something wrong on it."""
@@ -152,8 +167,8 @@ class Strangers:
         each.setsockopt(zmq.ROUTING_ID, b"_" + chance.choice(ids)[:200])
         if chance.random() < 0.7:
             each.setsockopt(zmq.ROUTING_ID, chance.choice(ids[2:])[:200])
+        self._open.append(_Dealer(each))
         each.connect(f"tcp://{end.host}:{port}")
-        self._open.append(each)
         with suppress(zmq.ZMQError):
             each.send_multipart([hello] if chance.random() < 0.3 else list(parts), zmq.NOBLOCK)
 
