@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from edgeflow.api import connect
     from edgeflow.audit import run, verify
     from edgeflow.exporter import export
-    from edgeflow.graph import Graph
     from edgeflow.importer import import_onnx
+    from edgeflow.model.graph import Graph
     from edgeflow.modelfile import load, save
 
 __all__ = ["Graph", "connect", "export", "import_onnx", "load", "run", "save", "verify"]

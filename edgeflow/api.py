@@ -14,11 +14,11 @@ from __future__ import annotations
 from threading import Thread
 from typing import Any
 
+from edgeflow.client.flow import Flow
+from edgeflow.client.result import InferResult
 from edgeflow.config import NodeConfig
 from edgeflow.errors import BrokerError
-from edgeflow.flow import Flow
 from edgeflow.io.settings import tier_named
-from edgeflow.result import InferResult
 from edgeflow.service import Service
 
 __all__ = ["Flow", "InferResult", "connect"]

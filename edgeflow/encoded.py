@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgeflow.check import check
 from edgeflow.errors import ModelError
-from edgeflow.graph import OPEN_MAX, Array, Contract, Graph, Op
-from edgeflow.ops import PIXELS_A_BYTE, infer, opset_of
+from edgeflow.model.check import check
+from edgeflow.model.graph import OPEN_MAX, Array, Contract, Graph, Op
+from edgeflow.model.ops import PIXELS_A_BYTE, infer, opset_of
 from edgeflow.picture import Recipe, read_encoded, recipe_of
 
 BYTES = "bytes"

@@ -43,7 +43,7 @@ class SegmentKey(Struct, frozen=True, order=True):
     """Of the plan."""
     variant: int
     segment: int
-    """Its place in the plan, see `edgeflow.split`."""
+    """Its place in the plan, see `edgeflow.layout.split`."""
 
 
 # --- events: the world ----------------------------------------------------------------------------
@@ -160,7 +160,7 @@ class Transferred(Struct, frozen=True, tag=True):
 
 
 class ManifestLoaded(Struct, frozen=True, tag=True):
-    """The manifest is at hand and passed every check; `graph` is an `edgeflow.graph.Graph`."""
+    """The manifest is at hand and passed every check; `graph` is `edgeflow.model.graph.Graph`."""
 
     model: Digest
     graph: Any

@@ -75,7 +75,7 @@ class Plan(Struct, frozen=True):
     sessions: dict[Name, Whole]
     """Session of every node that takes part, the source included."""
     variants: tuple[str, ...]
-    """Placement lines (`edgeflow.placement`); 0 is used, the others are prepared fallbacks."""
+    """Placement lines (`edgeflow.layout.placement`): 0 is used, the others are fallbacks."""
     predicted_s: Seconds
     """What variant 0 should take from submit to result."""
     lower_bound_s: Seconds
@@ -321,7 +321,7 @@ class Spec(Struct, frozen=True, tag="spec"):
     rate_fps: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
     """Frames a second that it has to keep up with; 0: not said, then the measured rate counts."""
     explore_share: Annotated[float, Meta(ge=0, le=0.5)] = 0.02
-    """Of all latency, what frames along ways of vague cost may add, see `edgeflow.explore`."""
+    """Of all latency, what frames along ways of vague cost may add (`edgeflow.frames.explore`)."""
     removed: bool = False
     """A tombstone: an older spec heard later must not bring the deployment back."""
     v: int = PROTOCOL
@@ -690,7 +690,7 @@ class Frame(Struct, frozen=True, tag="frame"):
     """What is left of the deadline when this was sent."""
     tensors: tuple[TensorHead, ...]
     segment: Count = 0
-    """For which segment of the plan, by its place in `edgeflow.split.Split.segments`."""
+    """For which segment of the plan, by its place in `edgeflow.layout.split.Split.segments`."""
 
 
 class Result(Struct, frozen=True, tag="result"):

@@ -24,9 +24,9 @@ import numpy as np
 from msgspec import Struct
 from safetensors.numpy import save_file
 
-from edgeflow import manifest
 from edgeflow.errors import ModelError
-from edgeflow.graph import Array, Graph, Weight
+from edgeflow.model import manifest
+from edgeflow.model.graph import Array, Graph, Weight
 
 METADATA_KEY = "edgeflow"
 HEADER_BYTES_MAX = 100_000_000

@@ -26,7 +26,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from edgeflow.errors import InputError, ModelError, UsageError
-from edgeflow.graph import OPEN_MAX, Array, Graph
+from edgeflow.model.graph import OPEN_MAX, Array, Graph
 
 PIXELS_MAX = 1 << 26
 """Of a picture that a node decodes: 67 megapixels are 200 MB as RGB, more than small boards have to

@@ -21,7 +21,6 @@ from edgeflow.config import NodeConfig
 from edgeflow.errors import UsageError
 from edgeflow.events import BrokerDown, BrokerUp, Cleared, Event, Heard
 from edgeflow.executors import chosen, engines, version_of
-from edgeflow.graph import Graph
 from edgeflow.io.compute.child import Child
 from edgeflow.io.engine import Engine
 from edgeflow.io.eventlog import EventLog
@@ -32,9 +31,10 @@ from edgeflow.io.loop import Loop
 from edgeflow.io.mqtt import Mqtt
 from edgeflow.io.probe import describe, may_have_gpu, sample, usable_cores
 from edgeflow.io.store import Store, next_session
-from edgeflow.manifest import decode
 from edgeflow.messages import Caps, Notice, Response
-from edgeflow.node import NodeCore
+from edgeflow.mind.node import NodeCore
+from edgeflow.model.graph import Graph
+from edgeflow.model.manifest import decode
 
 log = logging.getLogger("edgeflow")
 

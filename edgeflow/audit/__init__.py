@@ -21,11 +21,11 @@ from edgeflow.codec import decode_tensors, encode_tensors, head_of, heads_of
 from edgeflow.errors import ModelError, UsageError
 from edgeflow.executors import build
 from edgeflow.executors.piece import build_piece
-from edgeflow.graph import Array, Contract, Graph
+from edgeflow.layout.parcel import Parcel, Placed, parcel, take
+from edgeflow.layout.placement import Layout, parse_placement
+from edgeflow.layout.split import Patch, split
 from edgeflow.messages import Claim, Frame, PlanId
-from edgeflow.parcel import Parcel, Placed, parcel, take
-from edgeflow.placement import Layout, parse_placement
-from edgeflow.split import Patch, split
+from edgeflow.model.graph import Array, Contract, Graph
 
 SOURCE = "source"
 """The node where frames enter; what it gives to and gets from segments crosses a wire too."""
@@ -71,9 +71,8 @@ def run(
     """The outputs by name; whole, or split exactly as the placement says.
 
     `inputs` is an array where the graph has one input. `engine`: torch, onnx, or auto, which is the
-    first of them that is installed. A placement is a line that
-    `edgeflow.placement` reads, or a node or tile map by layer. ModelError where an input does not
-    fit.
+    first of them that is installed. A placement is a line that `edgeflow.layout.placement` reads,
+    or a node or tile map by layer. ModelError where an input does not fit.
     """
     feed = check_inputs(graph, inputs)
     if placement is None:

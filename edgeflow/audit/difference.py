@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeflow.audit import ulp_distance
-from edgeflow.graph import Array
+from edgeflow.model.graph import Array
 
 CLOSE = 5e-5
 """The share of the largest element by which one may be off. Rounding alone came to 4e-6 over the

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from edgeflow import audit
 from edgeflow.audit.difference import Difference, difference
-from edgeflow.graph import Array, Graph
+from edgeflow.model.graph import Array, Graph
 
 
 def compare(

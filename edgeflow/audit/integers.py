@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgeflow.errors import ModelError
-from edgeflow.graph import Array, Attribute, Contract, Graph, Op, Weight
+from edgeflow.model.graph import Array, Attribute, Contract, Graph, Op, Weight
 
 LARGEST_INPUT = 3
 """Entering tensors hold integers of at most this magnitude."""

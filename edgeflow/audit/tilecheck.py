@@ -16,8 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from edgeflow import audit, ops
-from edgeflow.audit import integers
+from edgeflow.audit import Progress, example_inputs, integers
 from edgeflow.audit.difference import CLOSE, difference
 from edgeflow.audit.trials import (
     LONGER,
@@ -31,8 +30,9 @@ from edgeflow.audit.trials import (
 )
 from edgeflow.errors import EdgeflowError, ModelError
 from edgeflow.executors import Build, build
-from edgeflow.graph import Array, Graph
 from edgeflow.messages import Rect
+from edgeflow.model.graph import Array, Graph
+from edgeflow.model.ops import layer_flops
 from edgeflow.tiles.cutout import Cutout, cut_out
 from edgeflow.tiles.rect import uncovered, whole
 from edgeflow.tiles.region import TileError
@@ -113,7 +113,7 @@ class Subject:
     def flops(self) -> float:
         """Of one whole run."""
         layers = map(self.graph.layer, self.section.layers)
-        return sum(ops.layer_flops(layer, self.graph) for layer in layers)
+        return sum(layer_flops(layer, self.graph) for layer in layers)
 
 
 def check(
@@ -125,7 +125,7 @@ def check(
     threads: int = 1,
     engine: str = "auto",
     seed: int = 0,
-    progress: audit.Progress | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Every tileable segment in these grids, `2x1,3x3,uneven`, against its whole maps.
 
@@ -170,7 +170,7 @@ def _empty(graph: Graph, found: Sequence[Section], layouts: Iterable[str], exact
 
 def whole_run(graph: Graph, found: Sequence[Section], make: Build, seed: int) -> dict[str, Array]:
     """All tensors that enter or leave these sections, out of one run on random inputs."""
-    tensors = audit.example_inputs(graph, seed)
+    tensors = example_inputs(graph, seed)
     last = {name for section in found for name in section.layers}
     stop = max(at for at, layer in enumerate(graph.layers) if layer.name in last) + 1
     layers = [layer.name for layer in graph.layers[:stop]]
@@ -231,7 +231,7 @@ def in_tiles(subject: Subject, tiles: Sequence[Rect], grid: GridReport, make: Bu
         cutout = cut_out(whole_graph, section.layers, part)
         for name, array in _run(cutout, subject.tensors, make).items():
             put(maps[name], part[name], array)
-        flops += sum(ops.layer_flops(layer, cutout.graph) for layer in cutout.graph.layers)
+        flops += sum(layer_flops(layer, cutout.graph) for layer in cutout.graph.layers)
         grid.halo_max = max(grid.halo_max, halo(whole_graph, cutout.inputs, tile, size))
     grid.runs += 1
     grid.tiles += len(parts)

@@ -21,8 +21,8 @@ from itertools import pairwise
 import numpy as np
 
 from edgeflow.errors import UsageError
-from edgeflow.graph import Graph
 from edgeflow.messages import Rect
+from edgeflow.model.graph import Graph
 from edgeflow.tiles.grid import even, scaled, uneven
 from edgeflow.tiles.rect import columns, rows, whole
 from edgeflow.tiles.stretch import stretches

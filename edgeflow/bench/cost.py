@@ -31,14 +31,14 @@ import numpy as np
 
 from edgeflow.audit import example_inputs
 from edgeflow.bench.model import NETWORKS
-from edgeflow.cost import NodeCost, Seconds, Workload
+from edgeflow.costmodel.cost import NodeCost, Seconds, Workload
+from edgeflow.estimation.timings import Timings
 from edgeflow.executors import build
 from edgeflow.exporter import export, zoo
-from edgeflow.graph import Graph
 from edgeflow.io.calibrate import calibrate
 from edgeflow.lab import quota
 from edgeflow.messages import EDGE, Rates
-from edgeflow.timings import Timings
+from edgeflow.model.graph import Graph
 
 FRAMES = 20
 ELSEWHERE_CORES = 0.33

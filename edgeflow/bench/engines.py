@@ -38,7 +38,7 @@ from edgeflow.demo.pictures import read_all
 from edgeflow.executors import build
 from edgeflow.executors.eager import EagerModule
 from edgeflow.exporter import export, zoo
-from edgeflow.graph import Array, Graph
+from edgeflow.model.graph import Array, Graph
 
 NETWORKS = "resnet18,mobilenetv2_w1,efficientnet_lite0,darknet53"
 BUILT = "efficientnet_lite0,inceptionv4"

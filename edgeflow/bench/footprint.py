@@ -34,8 +34,8 @@ from edgeflow.api import Flow
 from edgeflow.audit import example_inputs
 from edgeflow.demo.fleet import Fleet
 from edgeflow.errors import DeployError, UsageError
-from edgeflow.graph import Graph
-from edgeflow.snapshot import NodeView
+from edgeflow.mind.snapshot import NodeView
+from edgeflow.model.graph import Graph
 
 ROOT = Path(edgeflow.__file__).resolve().parents[1]
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "edgeflow", "nodes", "brokers")

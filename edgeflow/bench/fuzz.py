@@ -29,7 +29,7 @@ from edgeflow.bench.fuzzing import node
 from edgeflow.bench.fuzzing.crowd import NODES, SOURCE, Crowd
 from edgeflow.demo.fleet import Fleet
 from edgeflow.io import ledgerfile
-from edgeflow.ledger import Figures, judge
+from edgeflow.ledger.judge import Figures, judge
 
 GROWTH_BYTES_MAX = 16 << 20
 """Of one process with its children, from after the warm-up to the end."""

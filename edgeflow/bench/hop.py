@@ -29,8 +29,8 @@ import zmq
 import edgeflow
 from edgeflow.api import Flow
 from edgeflow.demo.fleet import Fleet
-from edgeflow.graph import Array, Contract, Graph, Op
-from edgeflow.ops import opset_of
+from edgeflow.model.graph import Array, Contract, Graph, Op
+from edgeflow.model.ops import opset_of
 
 RATIO_MAX = 1.5
 """What a relay node may cost of the bare way."""

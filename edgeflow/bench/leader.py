@@ -33,7 +33,7 @@ from pathlib import Path
 
 from edgeflow.events import Effect, Event, Heard, Tick
 from edgeflow.messages import CLOUD, DEVICE, EDGE, LayerTimes, Load, Metrics, Rates
-from edgeflow.node import FRAME_EVENTS
+from edgeflow.mind.node import FRAME_EVENTS
 from edgeflow.sim.judge import Judge, Watched
 from edgeflow.sim.weather.play import Outdoors
 from edgeflow.sim.weather.script import Host, Weather, cluster_of

@@ -31,9 +31,9 @@ from edgeflow.bench.partitions.compare import Row as Compared
 from edgeflow.bench.partitions.local import Row as Timed
 from edgeflow.bench.partitions.local import time_changes
 from edgeflow.bench.partitions.scene import MACHINES, UPLINKS
-from edgeflow.cost import Cluster, LinkCost, NodeCost
-from edgeflow.graph import Contract, Graph, Op
+from edgeflow.costmodel.cost import Cluster, LinkCost, NodeCost
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates, Tier
+from edgeflow.model.graph import Contract, Graph, Op
 from edgeflow.planning import propose
 
 SHAPES = ("chain", "blocks", "dag")

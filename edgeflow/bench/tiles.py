@@ -36,7 +36,7 @@ from edgeflow.bench.shelf.fused import compare
 from edgeflow.cli.options import visitor
 from edgeflow.errors import LabError
 from edgeflow.lab import hosts, labfile, lifecycle, quota, record
-from edgeflow.placement import Layout, tile_maps
+from edgeflow.layout.placement import Layout, tile_maps
 
 CAMERA = "cam-1"
 EQUAL = {"edge-1": 0.3, "edge-2": 0.3, "edge-3": 0.3, "edge-4": 0.3}

@@ -26,7 +26,21 @@ from edgeflow.errors import UsageError
 if TYPE_CHECKING:
     from edgeflow.sim import Outcome
 
-ROOMS = ("planning", "tiles", "sim")
+ROOMS = (
+    "model",
+    "layout",
+    "tiles",
+    "costmodel",
+    "cluster",
+    "estimation",
+    "planning",
+    "policy",
+    "plans",
+    "frames",
+    "leader",
+    "mind",
+    "sim",
+)
 """Folders whose code decides what happens in a history, beside the package's own files."""
 GARBAGE_OBJECTS = 100_000
 """Objects made before Python looks for cycles: a history has few, and looking takes a tenth."""
@@ -45,7 +59,7 @@ class Question:
 def code_version() -> str:
     """Names the code that decides what happens in a history: 12 digits of its sha256."""
     home, found = Path(__file__).parents[1], hashlib.sha256()
-    paths = [*home.glob("*.py"), *(path for room in ROOMS for path in (home / room).glob("*.py"))]
+    paths = [*home.glob("*.py"), *(path for room in ROOMS for path in (home / room).rglob("*.py"))]
     for path in sorted(paths):
         found.update(path.name.encode() + path.read_bytes())
     return found.hexdigest()[:12]

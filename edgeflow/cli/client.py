@@ -13,9 +13,9 @@ from edgeflow.api import Flow, connect
 from edgeflow.cli.options import visitor
 from edgeflow.errors import DeployError, UsageError
 from edgeflow.events import LoadManifest
-from edgeflow.graph import Graph
-from edgeflow.node import NodeCore
-from edgeflow.snapshot import DeploymentView, NodeView, Snapshot
+from edgeflow.mind.node import NodeCore
+from edgeflow.mind.snapshot import DeploymentView, NodeView, Snapshot
+from edgeflow.model.graph import Graph
 
 SETTLE_S = 4.0
 """Heartbeats come each second, leases are a few: whoever is silent for so long is not here."""

@@ -17,8 +17,8 @@ from edgeflow.cli.options import DEFAULT_BROKER, Broker, Cluster, Insecure, Key
 from edgeflow.cli.screen import Json
 from edgeflow.errors import DeployError, UsageError
 from edgeflow.io import settings
+from edgeflow.mind.snapshot import Snapshot
 from edgeflow.policy import POLICIES
-from edgeflow.snapshot import Snapshot
 
 DEPLOY_HELP = """Have the cluster run a model.
 

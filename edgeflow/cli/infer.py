@@ -20,7 +20,7 @@ from edgeflow.cli.load import Load, drive, need_sense
 from edgeflow.cli.options import DEFAULT_BROKER, Broker, Cluster, Insecure, Key
 from edgeflow.cli.screen import Json
 from edgeflow.errors import FrameError
-from edgeflow.graph import Array, Graph
+from edgeflow.model.graph import Array, Graph
 from edgeflow.picture import inputs_of
 
 HELP = """Ask a deployment about pictures.

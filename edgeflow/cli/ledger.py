@@ -17,8 +17,8 @@ from rich.text import Text
 from edgeflow.cli import screen
 from edgeflow.cli.screen import Json
 from edgeflow.io import ledgerfile
-from edgeflow.ledger import Bucket, Figures, buckets, judge
-from edgeflow.records import AnyRecord, Event, Head, Submit
+from edgeflow.ledger.judge import Bucket, Figures, buckets, judge
+from edgeflow.ledger.records import AnyRecord, Event, Head, Submit
 
 HELP = """Judge a ledger: what became of every frame that was submitted.
 

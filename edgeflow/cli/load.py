@@ -18,16 +18,17 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from edgeflow import audit, manifest
+from edgeflow import audit
 from edgeflow.api import Flow
 from edgeflow.cli import ledger as verdict
 from edgeflow.cli import screen
-from edgeflow.driver import Driver
+from edgeflow.client.driver import Driver
 from edgeflow.errors import ModelError, UsageError
-from edgeflow.graph import Array, Graph
 from edgeflow.io.ledgerfile import LedgerFile, digest
-from edgeflow.ledger import judge
-from edgeflow.records import Line, Outcome, Submit
+from edgeflow.ledger.judge import judge
+from edgeflow.ledger.records import Line, Outcome, Submit
+from edgeflow.model import manifest
+from edgeflow.model.graph import Array, Graph
 
 
 @dataclass(frozen=True, slots=True)

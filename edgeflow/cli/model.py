@@ -17,7 +17,7 @@ from edgeflow.cli.verify import VERIFY_HELP, Threads, verify
 from edgeflow.draft.inputs import parse_contract
 from edgeflow.encoded import mean_bytes, with_decode
 from edgeflow.errors import UsageError
-from edgeflow.graph import Array, Graph
+from edgeflow.model.graph import Array, Graph
 
 EXPORT_HELP = """Make a model file out of an ONNX file or a torch module.
 

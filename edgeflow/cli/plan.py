@@ -14,25 +14,27 @@ from typing import Annotated
 
 import typer
 
-from edgeflow import manifest, modelfile
-from edgeflow.cli import client, options, page, plandata, plantable, plantiles, screen
+from edgeflow import modelfile
+from edgeflow.cli import client, options, screen
 from edgeflow.cli.deploy import PRIVATE_HELP, TILES_HELP, only_device
 from edgeflow.cli.options import DEFAULT_BROKER, Broker, Insecure, Key
 from edgeflow.cli.screen import Json
-from edgeflow.cost import Cluster
+from edgeflow.client.flow import Flow
+from edgeflow.costmodel.cost import Cluster
 from edgeflow.errors import UsageError
 from edgeflow.executors import engines
-from edgeflow.flow import Flow
 from edgeflow.io import clusterfile
 from edgeflow.io.calibrate import calibrate
 from edgeflow.io.settings import read_toml
 from edgeflow.lab import labfile, sketch
-from edgeflow.placement import format_placement, parse_placement
+from edgeflow.layout.placement import format_placement, parse_placement
+from edgeflow.model import manifest
 from edgeflow.planning import ALGORITHMS, OBJECTIVES, Goal
 from edgeflow.planning.brute import LAYERS_MAX
-from edgeflow.scene import Scene
-from edgeflow.survey import LINK_PRIOR, survey
-from edgeflow.whatif import BY_HAND, Findings, Question, find
+from edgeflow.policy.survey import LINK_PRIOR, survey
+from edgeflow.views import page, plandata, plantable, plantiles
+from edgeflow.whatif.findings import BY_HAND, Findings, Question, find
+from edgeflow.whatif.scene import Scene
 
 HELP = """Ask the planner what it would do, without doing it.
 

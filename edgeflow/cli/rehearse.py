@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from edgeflow import manifest, modelfile
+from edgeflow import modelfile
 from edgeflow.cli import options, screen
 from edgeflow.errors import UsageError
+from edgeflow.model import manifest
 
 if TYPE_CHECKING:
     from edgeflow.sim.toy import Toy
@@ -79,8 +80,8 @@ def rehearse(
 ) -> None:
     """See HELP."""
     # Late: the planner behind it takes a while to import, and other commands have no use for it.
-    from edgeflow.cli import rehearsalpage
     from edgeflow.sim.weather.resnet import RESNET
+    from edgeflow.views import rehearsalpage
 
     script = (traces or (), events or (), radios or ())
     about, found = _weather(weather, cluster, *script, minutes, rate_fps)

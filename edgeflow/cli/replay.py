@@ -15,8 +15,8 @@ from edgeflow.cli.screen import Json
 from edgeflow.errors import EdgeflowError
 
 if TYPE_CHECKING:
-    from edgeflow.eventlog import Found
-    from edgeflow.replay import Difference, Replay
+    from edgeflow.mind.eventlog import Found
+    from edgeflow.mind.replay import Difference, Replay
 
 HELP = """Run a node's event log through the same code again.
 
@@ -49,10 +49,10 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """See HELP."""
-    from edgeflow.cli.replayviews import view_of
-    from edgeflow.eventlog import EventLogError, read
     from edgeflow.io.eventlog import view
-    from edgeflow.replay import Replay
+    from edgeflow.mind.eventlog import EventLogError, read
+    from edgeflow.mind.replay import Replay
+    from edgeflow.views.replayviews import view_of
 
     found = Replay()
     look = view_of(show)
@@ -79,7 +79,7 @@ def _each(tell: Callable[[dict[str, Any]], None], lines: Iterator[dict[str, Any]
 
 def _named(file: Path, records: Iterator[Found]) -> Iterator[Found]:
     """The records; an error names the file."""
-    from edgeflow.eventlog import EventLogError
+    from edgeflow.mind.eventlog import EventLogError
 
     try:
         yield from records

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from edgeflow import manifest, modelfile, ops
+from edgeflow import modelfile
 from edgeflow.cli import screen
-from edgeflow.cli.showtiles import tiling, tiling_tables
-from edgeflow.graph import Contract, Graph, Layer
+from edgeflow.model import manifest, ops
+from edgeflow.model.graph import Contract, Graph, Layer
+from edgeflow.views.showtiles import tiling, tiling_tables
 
 SHOW_HELP = """Layers of a model: shapes, FLOPs, bytes, and where it may be cut: one tensor crosses.
 

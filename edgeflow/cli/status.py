@@ -15,10 +15,10 @@ from rich.text import Text
 from edgeflow.cli import client, screen
 from edgeflow.cli.options import DEFAULT_BROKER, Broker, Cluster, Insecure, Key
 from edgeflow.cli.screen import Json
-from edgeflow.cli.tilefacts import by_segment
-from edgeflow.cli.tilemap import TileMaps
-from edgeflow.placement import with_engines
-from edgeflow.snapshot import DeploymentView, LinkView, NodeView, Snapshot
+from edgeflow.layout.placement import with_engines
+from edgeflow.mind.snapshot import DeploymentView, LinkView, NodeView, Snapshot
+from edgeflow.views.tilefacts import by_segment
+from edgeflow.views.tilemap import TileMaps
 
 STATUS_HELP = """Show nodes, leader, deployments and links, as they are now.
 

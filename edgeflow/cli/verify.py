@@ -20,7 +20,7 @@ from edgeflow.cli import screen
 from edgeflow.cli.show import TABLE_WIDTH, Model
 from edgeflow.errors import ModelError, UsageError
 from edgeflow.executors import chosen, engines
-from edgeflow.graph import Graph
+from edgeflow.model.graph import Graph
 
 VERIFY_HELP = """Split a model in this process, and compare with the whole.
 

@@ -13,15 +13,15 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from edgeflow import wording
 from edgeflow.api import Flow
 from edgeflow.cli import client, screen
 from edgeflow.cli.options import DEFAULT_BROKER, Broker, Cluster, Insecure, Key
 from edgeflow.cli.screen import Json
-from edgeflow.cli.whystory import now, story, watched
-from edgeflow.history import JUDGED_FRAMES
+from edgeflow.leader import wording
+from edgeflow.leader.history import JUDGED_FRAMES
 from edgeflow.messages import History, PlanChange
-from edgeflow.snapshot import DeploymentView
+from edgeflow.mind.snapshot import DeploymentView
+from edgeflow.views.whystory import now, story, watched
 
 HELP = """Tell why a deployment runs as it does.
 
@@ -62,7 +62,7 @@ def why(
         view, history = heard(flow, deployment)
         changes = history.changes[-last:]
         if html is not None:
-            from edgeflow.cli import whypage
+            from edgeflow.views import whypage
 
             html.write_text(whypage.page(view, changes, time.time()), encoding="utf-8")
             screen.note(f"written to {html}")

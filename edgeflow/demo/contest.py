@@ -18,7 +18,7 @@ from edgeflow.demo.pictures import Photograph
 from edgeflow.demo.tally import Tally, quantile_ms, same
 from edgeflow.demo.world import CLOUD
 from edgeflow.messages import Name
-from edgeflow.snapshot import Snapshot
+from edgeflow.mind.snapshot import Snapshot
 
 RIVALS = ("device-only", "edge-only", "cloud-only")
 EDGEFLOW = "edgeflow"

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgeflow.costmodel.tileviews import totals
 from edgeflow.demo.tally import quantile_ms
 from edgeflow.messages import SegmentTime, TileMapView
-from edgeflow.snapshot import DeploymentView, Snapshot
-from edgeflow.tileviews import totals
+from edgeflow.mind.snapshot import DeploymentView, Snapshot
 
 
 @dataclass(slots=True)

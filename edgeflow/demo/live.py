@@ -18,7 +18,7 @@ from edgeflow.demo.pictures import Photograph
 from edgeflow.demo.show import Show, layers_by_node
 from edgeflow.demo.tally import Tally
 from edgeflow.errors import EdgeflowError
-from edgeflow.snapshot import Snapshot
+from edgeflow.mind.snapshot import Snapshot
 
 LOOK_S = 0.05
 """How often the cluster is looked at: how exact `leader_gap_s` is."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgeflow.encoded import jpeg
 from edgeflow.errors import UsageError
-from edgeflow.graph import Array, Graph
+from edgeflow.model.graph import Array, Graph
 from edgeflow.picture import inputs_of, is_encoded, read_picture, recipe_of
 
 FILES = (

@@ -21,8 +21,8 @@ from edgeflow.demo.pictures import Photograph, read_all
 from edgeflow.demo.show import HAND_OUT, Show
 from edgeflow.errors import DeployError, ModelError
 from edgeflow.executors import build, engines
-from edgeflow.graph import Array, Graph
 from edgeflow.io.allocator import keep_freed_memory
+from edgeflow.model.graph import Array, Graph
 from edgeflow.modelfile import load, save
 from edgeflow.picture import recipe_of
 

@@ -9,11 +9,11 @@ from typing import Any
 from rich.table import Table
 
 from edgeflow.api import InferResult
-from edgeflow.cli.tilefacts import percent
 from edgeflow.demo.lap import Lap
 from edgeflow.demo.shelf import Shelf
 from edgeflow.demo.show import Show
 from edgeflow.demo.tally import Tally
+from edgeflow.views.tilefacts import percent
 
 TITLES = ("p50 ms", "p99 ms", "predicted", "sooner", "recomputed", "kB/frame", "errors")
 

@@ -19,15 +19,15 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from edgeflow.cli.tilefacts import percent, size_of
-from edgeflow.cli.tilemap import COLOURS, tile_map
+from edgeflow.costmodel.tileviews import totals
 from edgeflow.demo.lap import workers
 from edgeflow.demo.shelf import BOXES
 from edgeflow.demo.show import BARS, HAND_OUT, Show, headline, links_line
 from edgeflow.demo.tally import Seen, Tally
 from edgeflow.messages import TileMapView
-from edgeflow.snapshot import DeploymentView, NodeView, Snapshot
-from edgeflow.tileviews import totals
+from edgeflow.mind.snapshot import DeploymentView, NodeView, Snapshot
+from edgeflow.views.tilefacts import percent, size_of
+from edgeflow.views.tilemap import COLOURS, tile_map
 
 FRAMES_DRAWN = 48
 """Bars in a row."""

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeflow.demo.tally import Seen, Tally
-from edgeflow.snapshot import Snapshot
+from edgeflow.mind.snapshot import Snapshot
 
 REFRESH_S = 0.2
 BARS = "▁▂▃▄▅▆▇█"

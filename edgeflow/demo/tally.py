@@ -18,7 +18,7 @@ import numpy as np
 from edgeflow.api import InferResult
 from edgeflow.audit.difference import difference
 from edgeflow.demo.pictures import Photograph, best_label
-from edgeflow.graph import Array, Graph
+from edgeflow.model.graph import Array, Graph
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from edgeflow.errors import UsageError
-from edgeflow.graph import Contract
-from edgeflow.ops import DTYPES
+from edgeflow.model.graph import Contract
+from edgeflow.model.ops import DTYPES
 
 _INPUT = re.compile(
     r"(?P<name>[A-Za-z0-9_][\w.]*)=(?P<dtype>\w+):(?P<shape>[1-9]\d{0,5}(?:x[1-9]\d{0,5}){0,7})",

@@ -12,7 +12,7 @@ import math
 from dataclasses import replace
 
 from edgeflow.draft.steps import Step
-from edgeflow.graph import Array
+from edgeflow.model.graph import Array
 
 
 def affine(norm: Step, step: Step) -> Step | None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from edgeflow.draft import norms, patterns
 from edgeflow.draft.steps import Step
-from edgeflow.graph import Array, Attribute
+from edgeflow.model.graph import Array, Attribute
 
 _FOLDS = {"conv2d": 0, "linear": 0, "conv_transpose2d": 1}
 """Where a batch norm may vanish, and which axis of the weight counts the output channels."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from edgeflow.draft.steps import Step
-from edgeflow.graph import Attribute
+from edgeflow.model.graph import Attribute
 
 CLOSE = 1e-5
 """Relative: constants are written with seven digits."""

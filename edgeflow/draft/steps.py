@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from edgeflow.errors import ModelError
-from edgeflow.graph import Array, Attribute, Contract, Graph, Op, Weight
+from edgeflow.model.graph import Array, Attribute, Contract, Graph, Op, Weight
+from edgeflow.model.ops import infer, opset_of
 from edgeflow.modelfile import array_sha256
-from edgeflow.ops import infer, opset_of
 
 PASSING = {"erf": "tanh"}
 """Kinds that no Graph has: a pattern must take them (`edgeflow.draft.patterns`). Each has the shape

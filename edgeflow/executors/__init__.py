@@ -14,7 +14,7 @@ from importlib import metadata
 from typing import Protocol
 
 from edgeflow.errors import UsageError
-from edgeflow.graph import Array, Graph
+from edgeflow.model.graph import Array, Graph
 
 
 class Segment(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from edgeflow.graph import Array
+from edgeflow.model.graph import Array
 from edgeflow.picture import Recipe, decode
 
 

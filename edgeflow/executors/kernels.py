@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - its common name
 
 from edgeflow import picture
 from edgeflow.encoded import recipe_in
-from edgeflow.graph import Op
+from edgeflow.model.graph import Op
 
 Kernel = Callable[..., Tensor]
 Weights = Mapping[str, Tensor]

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from edgeflow.executors import Segment, build
-from edgeflow.graph import Array, Graph
+from edgeflow.layout.parcel import Parcel, Placed, take
 from edgeflow.messages import Rect
-from edgeflow.parcel import Parcel, Placed, take
+from edgeflow.model.graph import Array, Graph
 from edgeflow.tiles.cutout import Cutout, cut_out
 
 

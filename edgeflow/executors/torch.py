@@ -18,7 +18,7 @@ from torch import Tensor
 
 from edgeflow.errors import ModelError
 from edgeflow.executors.kernels import kernel
-from edgeflow.graph import Array, Contract, Graph, Op
+from edgeflow.model.graph import Array, Contract, Graph, Op
 
 _VIEWS = frozenset(
     [

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from edgeflow.check import check
 from edgeflow.draft.passes import Program, clean_up
 from edgeflow.draft.steps import Builder, clean, finish
 from edgeflow.encoded import with_decode
@@ -22,8 +21,9 @@ from edgeflow.exporter import elements, layers, moves
 from edgeflow.exporter.convert import CONVERTERS, call_of, dtype_name
 from edgeflow.exporter.source import Card, card_of, load_source, parse_input
 from edgeflow.exporter.trace import parameter_names, trace
-from edgeflow.graph import Contract, Graph
-from edgeflow.ops import DTYPES, OPSET
+from edgeflow.model.check import check
+from edgeflow.model.graph import Contract, Graph
+from edgeflow.model.ops import DTYPES, OPSET
 
 __all__ = ["Card", "export", "load_source", "parse_input"]
 

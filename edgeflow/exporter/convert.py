@@ -15,7 +15,7 @@ import torch
 
 from edgeflow.draft.steps import Builder
 from edgeflow.errors import ModelError
-from edgeflow.graph import Array, Attribute
+from edgeflow.model.graph import Array, Attribute
 
 aten: Any = torch.ops.aten
 Converter = Callable[["Call"], Any]

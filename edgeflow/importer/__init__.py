@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from edgeflow.check import check
 from edgeflow.draft.passes import Program, clean_up
 from edgeflow.draft.steps import finish
 from edgeflow.encoded import with_decode
-from edgeflow.graph import Contract, Graph
 from edgeflow.importer.declared import inputs_of
 from edgeflow.importer.source import opset_of, read_model
 from edgeflow.importer.walk import Walk
+from edgeflow.model.check import check
+from edgeflow.model.graph import Contract, Graph
 
 __all__ = ["import_onnx"]
 

@@ -16,8 +16,8 @@ from onnx import NodeProto, TensorProto, helper
 
 from edgeflow.draft.steps import Builder
 from edgeflow.errors import ModelError
-from edgeflow.graph import Array, Attribute
 from edgeflow.importer.source import array_of
+from edgeflow.model.graph import Array, Attribute
 
 Value = str | Array
 Converter = Callable[["Node"], Any]

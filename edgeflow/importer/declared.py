@@ -14,9 +14,9 @@ from onnx import GraphProto, ValueInfoProto
 
 from edgeflow.draft.steps import clean
 from edgeflow.errors import ModelError, UsageError
-from edgeflow.graph import Contract
 from edgeflow.importer.source import dtype_of
-from edgeflow.ops import DTYPES
+from edgeflow.model.graph import Contract
+from edgeflow.model.ops import DTYPES
 
 Declared = tuple[str, Contract]
 """The name in the file, and what the graph takes for it."""

@@ -11,7 +11,7 @@ import numpy as np
 from edgeflow.errors import ModelError
 from edgeflow.importer.convert import CONVERTERS, Converter, Node, Value, converts, scalar, within
 from edgeflow.importer.source import dtype_of
-from edgeflow.ops import DTYPES
+from edgeflow.model.ops import DTYPES
 
 _UNARY = {
     "Relu": "relu",

@@ -20,7 +20,7 @@ from onnx import NodeProto
 from onnx.reference import ReferenceEvaluator
 
 from edgeflow.errors import ModelError
-from edgeflow.graph import Array
+from edgeflow.model.graph import Array
 
 BUDGET_BYTES = 64 << 20
 """Of all results, beside four times what the file itself holds."""

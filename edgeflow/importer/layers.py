@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from edgeflow.errors import ModelError
-from edgeflow.graph import Array
 from edgeflow.importer.convert import Node, Value, converts
 from edgeflow.importer.elements import as_float, combine
 from edgeflow.importer.windows import pads_of, pair
+from edgeflow.model.graph import Array
 
 
 def _weight(node: Node) -> Array:

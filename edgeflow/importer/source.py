@@ -16,8 +16,8 @@ import onnx
 from onnx import AttributeProto, ModelProto, TensorProto, numpy_helper
 
 from edgeflow.errors import ModelError, UsageError
-from edgeflow.graph import Array
 from edgeflow.importer.functions import inlined
+from edgeflow.model.graph import Array
 
 FILE_BYTES_MAX = (1 << 31) - 1
 """Where protobuf ends; larger models keep their weights in files beside them."""

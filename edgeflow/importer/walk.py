@@ -18,14 +18,14 @@ from onnx import AttributeProto, GraphProto, NodeProto, checker
 from edgeflow.draft.passes import Program, renamed
 from edgeflow.draft.steps import Builder, clean
 from edgeflow.errors import ModelError, UsageError
-from edgeflow.graph import Array, Contract
 from edgeflow.importer import elements, layers, moves, resize, windows
 from edgeflow.importer.convert import CONVERTERS, Node, Value
 from edgeflow.importer.declared import Declared, shape_of
 from edgeflow.importer.fold import SIZES, Folder
 from edgeflow.importer.names import places
 from edgeflow.importer.source import DOMAINS, array_of, dtype_of
-from edgeflow.ops import OPSET
+from edgeflow.model.graph import Array, Contract
+from edgeflow.model.ops import OPSET
 
 _REGISTERED = (elements, layers, moves, resize, windows)
 """Imported for the converters that they register."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgeflow.graph import Array
+from edgeflow.model.graph import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,10 @@ from functools import partial
 import numpy as np
 
 from edgeflow.executors import Build, build
-from edgeflow.graph import Array, Attribute, Contract, Graph, Op, Weight
 from edgeflow.io.quota import cpu_quota_cores
 from edgeflow.messages import Rates
-from edgeflow.ops import OPSET, op_bytes, op_flops
+from edgeflow.model.graph import Array, Attribute, Contract, Graph, Op, Weight
+from edgeflow.model.ops import OPSET, op_bytes, op_flops
 
 RUN_S = 0.12
 """Spent on each measurement after one run to warm up; more is steadier and starts later."""

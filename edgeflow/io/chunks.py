@@ -17,12 +17,12 @@ import numpy as np
 from edgeflow.codec import RAW
 from edgeflow.errors import EdgeflowError
 from edgeflow.events import ChunkStored, SendChunk
-from edgeflow.fetch import Fetch
 from edgeflow.io.arrivals import Chunk
 from edgeflow.io.inbox import Inbox
 from edgeflow.io.links import Links
 from edgeflow.io.store import Store
 from edgeflow.messages import BlobChunk, BlobMissing
+from edgeflow.plans.fetch import Fetch
 
 HELD_BYTES_MAX = 64 << 20
 """No piece is read for a peer while so much waits for its link. Lower lets its frames starve it of

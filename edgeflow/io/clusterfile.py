@@ -19,13 +19,13 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from edgeflow.cost import NodeCost
+from edgeflow.costmodel.cost import NodeCost
 from edgeflow.errors import UsageError
 from edgeflow.io import profiles
 from edgeflow.io.profiles import RATE_UNITS, Board, Radio, number_problem, rates_of
 from edgeflow.io.settings import TIERS
 from edgeflow.messages import DEVICE, Name
-from edgeflow.scene import GIGA, Cited, Pair, Scene, Way, Wire
+from edgeflow.whatif.scene import GIGA, Cited, Pair, Scene, Way, Wire
 
 BASIS = "on paper: profiles, not measurements"
 MEMORY_GB_MAX = 1e6

@@ -30,16 +30,16 @@ from edgeflow.events import (
     SegmentUnbuildable,
 )
 from edgeflow.executors import ENGINES, on_device
-from edgeflow.graph import Graph
 from edgeflow.io.compute.child import Child
 from edgeflow.io.compute.process import ComputeProcess
 from edgeflow.io.compute.thread import ComputeThread
 from edgeflow.io.compute.wire import Build, Place, Start
 from edgeflow.io.store import Store
 from edgeflow.io.worker import Worker
-from edgeflow.manifest import decode
+from edgeflow.layout.parcel import Parcel
 from edgeflow.messages import Rates
-from edgeflow.parcel import Parcel
+from edgeflow.model.graph import Graph
+from edgeflow.model.manifest import decode
 
 Say = Callable[[Event], None]
 Keep = Callable[[Parcel], int]

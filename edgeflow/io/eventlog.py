@@ -23,9 +23,9 @@ from threading import Thread
 from typing import BinaryIO
 
 from edgeflow.errors import UsageError
-from edgeflow.eventlog import End, EventLogError, EventWriter, Gap, frame
 from edgeflow.events import Effect, Event
 from edgeflow.messages import Caps
+from edgeflow.mind.eventlog import End, EventLogError, EventWriter, Gap, frame
 
 QUEUED_MAX = 20_000
 """Events that wait for the writer: some seconds of a busy node. More remembers a longer stall."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from edgeflow.codec import Buffer, CodecError, encode_signal
 from edgeflow.config import Emulate
+from edgeflow.estimation.receipts import Receipts
 from edgeflow.events import LinkDown, LinkUp
 from edgeflow.io.arrivals import Arrival
 from edgeflow.io.doors import Doors
@@ -21,7 +22,6 @@ from edgeflow.io.pacing import Pacing
 from edgeflow.io.watch import Watch
 from edgeflow.io.zap import Zap
 from edgeflow.messages import Hello, Receipt, SignalMessage, Welcome
-from edgeflow.receipts import Receipts
 
 FULL_RETRY_S = 0.002
 """After ZeroMQ took no more for a peer."""

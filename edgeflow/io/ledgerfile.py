@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 
 from edgeflow.errors import EdgeflowError, UsageError
-from edgeflow.graph import Array
-from edgeflow.records import AnyRecord, Event, Line, parse, parse_events
+from edgeflow.ledger.records import AnyRecord, Event, Line, parse, parse_events
+from edgeflow.model.graph import Array
 
 
 class LedgerFile:

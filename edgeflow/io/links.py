@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from edgeflow.codec import RAW, CodecError, encode_tensors
 from edgeflow.config import NodeConfig
 from edgeflow.errors import NetworkError
+from edgeflow.estimation.receipts import UNASKED
 from edgeflow.io.addresses import EVERYWHERE, announced_hosts, bind_host
 from edgeflow.io.arrivals import Arrival
 from edgeflow.io.doors import Doors
@@ -48,7 +49,6 @@ from edgeflow.messages import (
     SignalMessage,
     TensorMessage,
 )
-from edgeflow.receipts import UNASKED
 
 
 class Links:

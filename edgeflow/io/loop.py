@@ -49,7 +49,6 @@ from edgeflow.events import (
     Tick,
     Withdrawn,
 )
-from edgeflow.graph import Array
 from edgeflow.io.answer import Answer
 from edgeflow.io.arrivals import Arrival, Arrived, Chunk
 from edgeflow.io.chunks import Chunks
@@ -60,8 +59,9 @@ from edgeflow.io.links import Links
 from edgeflow.io.mqtt import Mqtt
 from edgeflow.io.quarantine import keep
 from edgeflow.io.store import Store
-from edgeflow.node import NodeCore
-from edgeflow.parcel import Parcel, Placed, parcel, take
+from edgeflow.layout.parcel import Parcel, Placed, parcel, take
+from edgeflow.mind.node import NodeCore
+from edgeflow.model.graph import Array
 
 log = logging.getLogger("edgeflow")
 T = TypeVar("T")

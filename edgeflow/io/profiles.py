@@ -19,7 +19,7 @@ from msgspec import Struct
 from edgeflow.errors import UsageError
 from edgeflow.io.settings import read_toml
 from edgeflow.messages import Rates
-from edgeflow.scene import MAY_BE_ZERO, UNITS, Cited
+from edgeflow.whatif.scene import MAY_BE_ZERO, UNITS, Cited
 
 RATE_UNITS = {
     "conv_gflops": "GFLOP/s",

@@ -13,7 +13,7 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from edgeflow.parcel import Parcel
+from edgeflow.layout.parcel import Parcel
 
 FILES_MAX = 16
 """More of one kind tell nothing new."""

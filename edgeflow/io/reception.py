@@ -21,6 +21,7 @@ from edgeflow.codec import (
     decode_signal,
     decode_tensors,
 )
+from edgeflow.estimation.receipts import UNASKED
 from edgeflow.events import Signal
 from edgeflow.io.arrivals import Arrived, Chunk
 from edgeflow.io.doors import PARTS_MAX, Doors, receive_parts
@@ -29,7 +30,6 @@ from edgeflow.io.gate import Connection
 from edgeflow.io.lanes import Lane, RoutingId, Socket, next_event
 from edgeflow.io.link import Accepted, Dialled, Link, LinkGoneError
 from edgeflow.messages import BlobChunk, Frame, Hello, ProbeData, Receipt, SignalMessage, Welcome
-from edgeflow.receipts import UNASKED
 
 DOOR_MESSAGES = {Lane.SIGNALS: 64, Lane.TENSORS: 8}
 LINK_MESSAGES = {Lane.SIGNALS: 16, Lane.TENSORS: 2}

@@ -26,8 +26,8 @@ from typing import Any
 
 from edgeflow import modelfile
 from edgeflow.errors import ModelError, UsageError
-from edgeflow.graph import Array, Weight
-from edgeflow.manifest import digest
+from edgeflow.model.graph import Array, Weight
+from edgeflow.model.manifest import digest
 
 PARTIALS_MAX = 64
 """Blobs being fetched at one time; the longest untouched is dropped for a new one."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from edgeflow.errors import EdgeflowError
 from edgeflow.executors.piece import Piece
-from edgeflow.parcel import Parcel
+from edgeflow.layout.parcel import Parcel
 
 log = logging.getLogger(__name__)
 

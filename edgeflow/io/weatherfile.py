@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from edgeflow.cost import Cluster
+from edgeflow.costmodel.cost import Cluster
 from edgeflow.errors import UsageError
 from edgeflow.io import clusterfile, tracefile
 from edgeflow.io.settings import read_toml

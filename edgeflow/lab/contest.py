@@ -17,14 +17,14 @@ from functools import partial
 from pathlib import Path
 
 from edgeflow import audit, modelfile
+from edgeflow.client.driver import Driver
+from edgeflow.client.flow import Flow
 from edgeflow.demo.pictures import read_all
-from edgeflow.driver import Driver
-from edgeflow.flow import Flow
 from edgeflow.io.ledgerfile import LedgerFile, digest
 from edgeflow.lab import network, record
-from edgeflow.ledger import judge
-from edgeflow.records import Line, Outcome, Submit
-from edgeflow.snapshot import DeploymentView
+from edgeflow.ledger.judge import judge
+from edgeflow.ledger.records import Line, Outcome, Submit
+from edgeflow.mind.snapshot import DeploymentView
 
 PLANNED = "mincut"
 ALGORITHMS = ("device-only", "edge-only", "cloud-only", PLANNED)

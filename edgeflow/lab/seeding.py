@@ -12,7 +12,7 @@ from pathlib import Path
 from edgeflow import modelfile
 from edgeflow.errors import ModelError
 from edgeflow.io.store import Store
-from edgeflow.manifest import digest
+from edgeflow.model.manifest import digest
 
 NO_LIMIT = 1 << 60
 

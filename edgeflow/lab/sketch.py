@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from edgeflow.cost import NodeCost
+from edgeflow.costmodel.cost import NodeCost
 from edgeflow.io.clusterfile import only_device
 from edgeflow.io.settings import TIERS
 from edgeflow.lab.labfile import LabFile, NodeSpec
 from edgeflow.messages import DEVICE, Rates
-from edgeflow.scene import Pair, Scene, Way, Wire
+from edgeflow.whatif.scene import Pair, Scene, Way, Wire
 
 BASIS = "on paper: this machine's cores at N %, calibrated now, and the lab file's links"
 FREE_MBPS = 10_000.0

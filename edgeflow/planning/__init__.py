@@ -28,9 +28,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-from edgeflow.cost import Cluster, CostModel
-from edgeflow.graph import Graph
-from edgeflow.placement import Layout, Placement
+from edgeflow.costmodel.cost import Cluster, CostModel
+from edgeflow.layout.placement import Layout, Placement
+from edgeflow.model.graph import Graph
 from edgeflow.planning.attain import quickest
 from edgeflow.planning.brute import place_brute
 from edgeflow.planning.candidates import Problem

@@ -14,8 +14,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from edgeflow.cost import Terms
-from edgeflow.placement import Placement
+from edgeflow.costmodel.cost import Terms
+from edgeflow.layout.placement import Placement
 from edgeflow.planning.brute import few_placements, place_brute
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.dual import NEAR, ROUNDS_MAX, Dual

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from edgeflow.graph import Graph
-from edgeflow.placement import Placement
+from edgeflow.layout.placement import Placement
+from edgeflow.model.graph import Graph
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.proposal import PlanningError
 

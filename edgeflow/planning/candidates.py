@@ -18,7 +18,7 @@ from itertools import product
 
 import numpy as np
 
-from edgeflow.cost import CostModel, NodeCost
+from edgeflow.costmodel.cost import CostModel, NodeCost
 from edgeflow.planning.proposal import PlanningError
 
 

@@ -35,7 +35,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from edgeflow.placement import Placement
+from edgeflow.layout.placement import Placement
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.flow import FIRST, SINK, SOURCE, Arcs, Floats, Indices, cheapest_cut
 from edgeflow.planning.pairs import (

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.optimize import linprog
 
-from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost, Seconds
-from edgeflow.placement import Placement
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost, NodeCost, Seconds
+from edgeflow.layout.placement import Placement
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.goal import Link, Scale
 from edgeflow.planning.mincut import place_mincut

@@ -6,8 +6,8 @@
                                       none fits: UnfitError says where, what is needed, who has it
 
 A place is a node, or a directed link. It is overfull where rate times busy seconds a frame is more
-than what `edgeflow.sharing` says is left. Who never said a rate is held to the one it has, on what
-others use as well, and only in the choice among plans: it is never refused.
+than what `edgeflow.costmodel.sharing` says is left. Who never said a rate is held to the one it
+has, on what others use as well, and only in the choice among plans: it is never refused.
 
 Invariant: what is returned fits, or is of a deployment that did not say what it needs.
 """
@@ -19,16 +19,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from edgeflow.cost import Cluster, CostModel, LinkCost, Terms
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost, Terms
+from edgeflow.costmodel.sharing import UTILISATION_MAX, Place
 from edgeflow.errors import EdgeflowError
-from edgeflow.graph import Graph
-from edgeflow.placement import Layout
+from edgeflow.layout.placement import Layout
+from edgeflow.model.graph import Graph
 from edgeflow.planning.attain import worth_of
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.goal import Goal, Scale, restricted
 from edgeflow.planning.proposal import PlanningError, Proposal
 from edgeflow.planning.reason import explain
-from edgeflow.sharing import UTILISATION_MAX, Place
 
 ROUNDS = 4
 """Times that overfull places are made dearer. More find a quicker plan that fits, a few plans' time

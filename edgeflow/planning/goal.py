@@ -25,9 +25,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from edgeflow.cost import Cluster, CostModel, Terms
-from edgeflow.graph import Graph
+from edgeflow.costmodel.cost import Cluster, CostModel, Terms
 from edgeflow.messages import CLOUD, DEVICE, EDGE
+from edgeflow.model.graph import Graph
 from edgeflow.planning.proposal import PlanningError
 
 OBJECTIVES = ("latency", "throughput", "traffic")

@@ -33,7 +33,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from edgeflow.placement import Placement
+from edgeflow.layout.placement import Placement
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.mincut import place_mincut
 from edgeflow.planning.neurosurgeon import place_neurosurgeon

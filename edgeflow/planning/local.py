@@ -26,8 +26,8 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from edgeflow.cost import LinkCost
-from edgeflow.placement import Placement
+from edgeflow.costmodel.cost import LinkCost
+from edgeflow.layout.placement import Placement
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.flow import Floats
 from edgeflow.planning.hpa import (

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgeflow.placement import Placement
+from edgeflow.layout.placement import Placement
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.cut import Labelling, Prices, Row, best_labelling
 from edgeflow.planning.flow import Indices

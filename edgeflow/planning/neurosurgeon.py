@@ -20,7 +20,7 @@ import math
 
 import numpy as np
 
-from edgeflow.placement import Placement
+from edgeflow.layout.placement import Placement
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.pairs import cuts_of_the_chain, pairs
 from edgeflow.planning.wiring import Wiring

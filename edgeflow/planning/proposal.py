@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from edgeflow.cost import Terms
+from edgeflow.costmodel.cost import Terms
 from edgeflow.errors import DeployError
-from edgeflow.placement import Layout
+from edgeflow.layout.placement import Layout
 
 
 class PlanningError(DeployError):

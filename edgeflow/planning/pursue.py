@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from edgeflow.placement import Layout, tile_maps
+from edgeflow.layout.placement import Layout, tile_maps
 from edgeflow.planning.attain import attain, latency_limit_s, quickest
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.goal import UNITS, Goal, Scale, is_within

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgeflow.cost import CostModel, Terms
-from edgeflow.placement import Layout, TileMap, nodes_of, tile_maps
+from edgeflow.costmodel.cost import CostModel, Terms
+from edgeflow.layout.placement import Layout, TileMap, nodes_of, tile_maps
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.goal import Goal, Scale
 from edgeflow.planning.whole import TIERS

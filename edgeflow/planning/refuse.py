@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from edgeflow.cost import Terms
+from edgeflow.costmodel.cost import Terms
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.proposal import PlanningError
 

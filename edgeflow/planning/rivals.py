@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from edgeflow.placement import Placement
+from edgeflow.layout.placement import Placement
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.dads import place_dads
 from edgeflow.planning.hpa import place_hpa

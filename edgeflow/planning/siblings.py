@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeflow.graph import Graph
+from edgeflow.model.graph import Graph
 
 Numbers = tuple[int, ...]
 

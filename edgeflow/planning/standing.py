@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from edgeflow.cost import Cluster, CostModel
+from edgeflow.costmodel.cost import Cluster, CostModel
 from edgeflow.errors import EdgeflowError
-from edgeflow.graph import Graph
+from edgeflow.layout.placement import nodes_of, parse_placement
 from edgeflow.messages import Spec
-from edgeflow.placement import nodes_of, parse_placement
+from edgeflow.model.graph import Graph
 from edgeflow.planning.attain import worth_of
 from edgeflow.planning.fit import is_overrun
 from edgeflow.planning.goal import Goal, Scale, restricted

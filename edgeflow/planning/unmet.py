@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from edgeflow.cost import CostModel
+from edgeflow.costmodel.cost import CostModel
+from edgeflow.layout.placement import Layout, nodes_of
 from edgeflow.messages import Tier
-from edgeflow.placement import Layout, nodes_of
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.goal import Goal, is_within, private_layers, rank_of, restricted
 from edgeflow.planning.mincut import place_mincut

@@ -19,8 +19,8 @@ from itertools import pairwise, product
 
 import numpy as np
 
-from edgeflow.cost import NodeCost
-from edgeflow.placement import Placement
+from edgeflow.costmodel.cost import NodeCost
+from edgeflow.layout.placement import Placement
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.flow import Floats, Indices
 from edgeflow.planning.goal import Scale, is_within

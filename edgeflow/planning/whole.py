@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from edgeflow.cost import NodeCost
+from edgeflow.costmodel.cost import NodeCost
+from edgeflow.layout.placement import Placement
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Tier
-from edgeflow.placement import Placement
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.proposal import PlanningError
 

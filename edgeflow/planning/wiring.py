@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeflow.graph import Graph
+from edgeflow.model.graph import Graph
 
 Indices = NDArray[np.intp]
 Floats = NDArray[np.float64]

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeflow.cost import CostModel
-from edgeflow.placement import Placement, format_placement
+from edgeflow.costmodel.cost import CostModel
+from edgeflow.layout.placement import Placement, format_placement
 from edgeflow.planning import PlanningError
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.flow import Floats, Indices

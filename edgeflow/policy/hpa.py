@@ -22,8 +22,8 @@ from itertools import combinations
 
 import numpy as np
 
-from edgeflow.cost import CostModel, NodeCost, Seconds
-from edgeflow.placement import format_placement
+from edgeflow.costmodel.cost import CostModel, NodeCost, Seconds
+from edgeflow.layout.placement import format_placement
 from edgeflow.planning import Proposal
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.goal import restricted
@@ -32,8 +32,8 @@ from edgeflow.planning.pairs import Mask
 from edgeflow.planning.standing import goal_of
 from edgeflow.policy.placed import placed
 from edgeflow.policy.question import Choice, Question
+from edgeflow.policy.survey import ask
 from edgeflow.policy.worth import Worth
-from edgeflow.survey import ask
 
 BAND = 1.25
 """A cost is decided on again once it is so many times more, or less, than when it was last. Lower

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace as changed
 
-from edgeflow.placement import format_placement
+from edgeflow.layout.placement import format_placement
 from edgeflow.planning import PlanningError, Proposal
 from edgeflow.policy.prepared import or_prepared, priced
 from edgeflow.policy.question import Choice, Question
+from edgeflow.policy.ration import Ration
+from edgeflow.policy.survey import ask, is_dear
 from edgeflow.policy.worth import Worth
-from edgeflow.ration import Ration
-from edgeflow.survey import ask, is_dear
 
 SEARCH_S = 20.0
 """A dear look is made this often where nothing moves. Lower finds tiles sooner, and takes more of a

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgeflow.placement import Placement
+from edgeflow.layout.placement import Placement
 from edgeflow.planning import Proposal, propose
 from edgeflow.planning.standing import goal_of
 from edgeflow.policy.question import Question

@@ -11,15 +11,15 @@ from dataclasses import replace
 
 from msgspec.structs import replace as changed
 
-from edgeflow.cost import CostModel
+from edgeflow.costmodel.cost import CostModel
 from edgeflow.errors import EdgeflowError
-from edgeflow.placement import format_placement, nodes_of, parse_placement
+from edgeflow.layout.placement import format_placement, nodes_of, parse_placement
 from edgeflow.planning import Proposal
 from edgeflow.planning.attain import worth_of
 from edgeflow.planning.goal import Scale, restricted
 from edgeflow.planning.standing import goal_of
 from edgeflow.policy.question import Question
-from edgeflow.survey import ask
+from edgeflow.policy.survey import ask
 
 SLACK = 0.03
 """Share by which it may be worse than the best one, for as long as it runs: below what a switch has

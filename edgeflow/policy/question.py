@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edgeflow.cost import Cluster
-from edgeflow.graph import Graph
+from edgeflow.costmodel.cost import Cluster
 from edgeflow.messages import Lately, Plan, Spec
+from edgeflow.model.graph import Graph
 from edgeflow.planning import Proposal
 from edgeflow.planning.standing import Standing
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from edgeflow.planning import Proposal
 from edgeflow.policy.question import Choice, Question
-from edgeflow.survey import ask
+from edgeflow.policy.survey import ask
 
 
 @dataclass(slots=True)

@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
 
+from edgeflow.layout.placement import Layout, TileMap, format_placement, parse_placement
 from edgeflow.messages import Board
-from edgeflow.placement import Layout, TileMap, format_placement, parse_placement
 from edgeflow.policy.question import Question
 
 DISTURBED = 0.3

@@ -26,14 +26,14 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import NamedTuple
 
-from edgeflow.cost import CostModel
+from edgeflow.costmodel.cost import CostModel
+from edgeflow.costmodel.uncertainty import difference_deviation_s
 from edgeflow.errors import EdgeflowError
-from edgeflow.placement import format_placement, nodes_named, nodes_of, parse_placement
+from edgeflow.layout.placement import format_placement, nodes_named, nodes_of, parse_placement
 from edgeflow.planning import Proposal
 from edgeflow.planning.standing import Standing, gain_of
 from edgeflow.policy.question import Question
 from edgeflow.policy.switching import lost_s
-from edgeflow.uncertainty import difference_deviation_s
 
 MARGIN = 0.04
 """A better plan must promise so much less of what is wanted, however sure that is. Lower follows
@@ -68,9 +68,9 @@ PAUSE_S = 3.0
 """Between two looks no more than this counts as on end."""
 REACT_S, HURT_MAX, BURNT_MAX, BURNT_S_MIN = 1.5, 3.0, 0.8, 30.0
 """A plan that breaks down hurts for so long before it is left, by so many times what it took at
-most: frames behind one that is overdue go another way at once (`edgeflow.refuge`). What that cost
-lately on the same nodes, as a share of the time plans ran there (of so many seconds at least), is
-what the next one has to promise more, at most so much. Higher stays away from what comes and
+most: frames behind one that is overdue go another way at once (`edgeflow.mind.refuge`). What that
+cost lately on the same nodes, as a share of the time plans ran there (of so many seconds at least),
+is what the next one has to promise more, at most so much. Higher stays away from what comes and
 goes."""
 HURTS = 0.33
 """So much worse than it promised a plan broke down; one that was left for what got better did not.

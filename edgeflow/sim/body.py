@@ -29,7 +29,7 @@ from edgeflow.events import (
     SegmentUnbuildable,
 )
 from edgeflow.messages import BlobChunk
-from edgeflow.node import NodeCore
+from edgeflow.mind.node import NodeCore
 from edgeflow.sim.broker import Broker
 from edgeflow.sim.clockwork import Clockwork
 from edgeflow.sim.judge import Judge

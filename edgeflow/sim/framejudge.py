@@ -16,12 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edgeflow.events import Deliver, Event, SegmentFailed, Signal, Tensors
+from edgeflow.frames.relay import ERRANDS_MAX
+from edgeflow.frames.stage import QUEUED_BYTES_MAX, QUEUED_FRAMES_MAX, key_of
+from edgeflow.frames.tally import RETRIES_PER_RESULT, RETRIES_START
 from edgeflow.messages import Cancel, Failure, Frame
-from edgeflow.relay import ERRANDS_MAX
 from edgeflow.sim.shadow import FrameKey, Watched
 from edgeflow.sim.toy import SMALL, Toy, Value
-from edgeflow.stage import QUEUED_BYTES_MAX, QUEUED_FRAMES_MAX, key_of
-from edgeflow.tally import RETRIES_PER_RESULT, RETRIES_START
 
 ATTEMPTS_MAX = 3
 PARKED_FRAMES_MAX, PARKED_BYTES_MAX = 256, 256 << 20

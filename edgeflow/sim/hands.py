@@ -33,9 +33,9 @@ from edgeflow.events import (
     Tensors,
     Transferred,
 )
-from edgeflow.headers import size_bytes as heads_bytes
+from edgeflow.layout.headers import size_bytes as heads_bytes
 from edgeflow.messages import BlobChunk, BlobMissing
-from edgeflow.node import NodeCore
+from edgeflow.mind.node import NodeCore
 from edgeflow.sim.body import Body, Disk, Surroundings
 
 SPEED_BYTES_PER_S = 20e6

@@ -46,7 +46,7 @@ from edgeflow.messages import (
     State,
     Status,
 )
-from edgeflow.node import FRAME_EVENTS
+from edgeflow.mind.node import FRAME_EVENTS
 from edgeflow.sim.framejudge import FrameJudge, Violation
 from edgeflow.sim.shadow import Watched
 from edgeflow.sim.toy import SMALL, Toy, Value

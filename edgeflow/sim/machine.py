@@ -19,9 +19,9 @@ from edgeflow.events import (
     Tick,
     Withdrawn,
 )
-from edgeflow.headers import heads
+from edgeflow.layout.headers import heads
 from edgeflow.messages import Caps, State
-from edgeflow.node import NodeCore
+from edgeflow.mind.node import NodeCore
 from edgeflow.sim.body import Disk, Surroundings
 from edgeflow.sim.broker import PATIENCE_S, Broker, Session
 from edgeflow.sim.hands import Hands

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from edgeflow.events import BuildSegment, SegmentKey
+from edgeflow.frames.stage import WorkKey
 from edgeflow.messages import Claim, PlanId
-from edgeflow.node import NodeCore
+from edgeflow.mind.node import NodeCore
 from edgeflow.sim.toy import Value, Values
-from edgeflow.stage import WorkKey
 
 FrameKey = tuple[str, str, int, int]
 """Deployment, source and its session, the source's number of the frame."""

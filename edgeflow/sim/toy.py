@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from edgeflow.graph import Contract, Graph, Op, Weight
+from edgeflow.layout.parcel import ParcelError, covered_area
 from edgeflow.messages import Rect
-from edgeflow.parcel import ParcelError, covered_area
+from edgeflow.model.graph import Contract, Graph, Op, Weight
 from edgeflow.tiles.rect import area, overlap
 from edgeflow.tiles.rect import whole as whole_map
 from edgeflow.tiles.region import regions
@@ -88,7 +88,7 @@ class Toy:
         return found
 
     def taken(self, parcels: Sequence[Values], name: str, rect: Rect | None = None) -> Part:
-        """A tensor, or a rectangle of it, out of what is at hand, as `edgeflow.parcel.take`.
+        """A tensor, or a rectangle of it, out of what is at hand, as `edgeflow.layout.parcel.take`.
 
         ParcelError where some of it is not there; values that disagree give a wrong one.
         """

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
-from edgeflow.graph import Attribute, Contract, Graph, Op
 from edgeflow.messages import Rect
-from edgeflow.ops import infer, opset_of
+from edgeflow.model.graph import Attribute, Contract, Graph, Op
+from edgeflow.model.ops import infer, opset_of
 from edgeflow.tiles.region import in_order, regions
 from edgeflow.tiles.rules import rules_of
 

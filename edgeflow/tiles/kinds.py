@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeflow.graph import ELEMENTWISE, Graph, Op
+from edgeflow.model.graph import ELEMENTWISE, Graph, Op
 from edgeflow.tiles.axes import Axis, Blend, Pool, Same, Transposed, Window, Zoom
 from edgeflow.tiles.rect import whole
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edgeflow.graph import Contract
 from edgeflow.messages import Rect
+from edgeflow.model.graph import Contract
 
 
 def whole(contract: Contract) -> Rect | None:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from edgeflow.graph import Graph, Layer
 from edgeflow.messages import Rect
+from edgeflow.model.graph import Graph, Layer
 from edgeflow.tiles.rect import holds, hull, whole
 from edgeflow.tiles.rules import TileError as TileError
 from edgeflow.tiles.rules import refusal, rules_of

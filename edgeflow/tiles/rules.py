@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edgeflow.errors import EdgeflowError
-from edgeflow.graph import Attribute, Graph, Op
 from edgeflow.messages import Rect
+from edgeflow.model.graph import Attribute, Graph, Op
 from edgeflow.tiles.axes import Axis, Piece
 from edgeflow.tiles.kinds import BORDERS, Attrs, axes_of
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import groupby
 
-from edgeflow.graph import Graph, Layer
+from edgeflow.model.graph import Graph, Layer
 from edgeflow.tiles.rect import area, whole
 from edgeflow.tiles.rules import why_not
 

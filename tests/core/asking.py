@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from edgeflow.cost import Cluster, LinkCost, NodeCost
+from edgeflow.costmodel.cost import Cluster, LinkCost, NodeCost
+from edgeflow.layout.placement import format_placement, nodes_of
+from edgeflow.leader.prices import Prices
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Claim, Lately, Plan, PlanId, Rates, Spec
-from edgeflow.placement import format_placement, nodes_of
 from edgeflow.planning import Proposal
 from edgeflow.planning.standing import standing
 from edgeflow.policy import Choice, Policy, Question
-from edgeflow.prices import Prices
 from edgeflow.sim.weather.resnet import RESNET
 
 GRAPH = RESNET.graph

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from edgeflow.bundles import Bundles
 from edgeflow.codec import plan_hash
 from edgeflow.events import Deliver, Effect, SendSignal, SendTensors
-from edgeflow.heldplan import Way
-from edgeflow.inflight import Inflight
+from edgeflow.frames.bundles import Bundles
+from edgeflow.frames.inflight import Inflight
+from edgeflow.frames.openframe import OpenFrame
+from edgeflow.frames.pace import Window
+from edgeflow.layout.placement import parse_placement
+from edgeflow.layout.split import split
 from edgeflow.messages import (
     Cancel,
     Claim,
@@ -20,11 +23,8 @@ from edgeflow.messages import (
     Result,
     TensorHead,
 )
-from edgeflow.openframe import OpenFrame
-from edgeflow.pace import Window
-from edgeflow.placement import parse_placement
+from edgeflow.plans.heldplan import Way
 from edgeflow.sim.toy import MODEL, TOY
-from edgeflow.split import split
 
 CLAIM = Claim(1, 1, "edge-9", 1)
 IMAGE = (TensorHead("image", "float32", (1, 3, 112, 112)),)

@@ -16,7 +16,7 @@ from edgeflow.bench.adapting.oracle import Table
 from edgeflow.bench.adapting.scenario import JOINED, NOMINAL, PHASES, THIN
 from edgeflow.bench.adapting.schedule import thinner
 from edgeflow.errors import UsageError
-from edgeflow.records import End, Expected, Head, Outcome, Submit
+from edgeflow.ledger.records import End, Expected, Head, Outcome, Submit
 from edgeflow.traces import Trace
 from tests.core.test_whatif import GRAPH, SCENE
 

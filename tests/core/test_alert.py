@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from edgeflow.alert import REST_S, Alert
-from edgeflow.estimate import LinkEstimate, RatioEstimate
-from edgeflow.neighbour import Neighbour
+from edgeflow.estimation.alert import REST_S, Alert
+from edgeflow.estimation.estimate import LinkEstimate, RatioEstimate
+from edgeflow.estimation.neighbour import Neighbour
 
 MODEL = "a" * 64
 FRAME = 150_000

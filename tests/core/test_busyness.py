@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from edgeflow.busyness import LEAST, MEAN_S, Busyness
+from edgeflow.estimation.busyness import LEAST, MEAN_S, Busyness
 
 
 def worked(seconds: float, start_s: float = 100.0, name: str = "job") -> tuple[Busyness, float]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from edgeflow.cancelled import KEPT, Cancelled
 from edgeflow.events import Deliver, Effect, SendTensors
+from edgeflow.frames.cancelled import KEPT, Cancelled
+from edgeflow.frames.outcome import ATTEMPTS_MAX
+from edgeflow.frames.pace import TIMEOUT_S_MIN
 from edgeflow.messages import Outcome
-from edgeflow.outcome import ATTEMPTS_MAX
-from edgeflow.pace import TIMEOUT_S_MIN
 from tests.core.sources import Source, cancels, held, outcomes
 
 TWO = "stem..join @edge-1 | squeeze..head @cloud-1"

@@ -8,14 +8,14 @@ from math import exp
 
 from msgspec.structs import replace
 
-from edgeflow.busyness import MEAN_S
-from edgeflow.capacity import BOOKED_S, REASK_S
-from edgeflow.cost import CostModel
-from edgeflow.deployments import View
+from edgeflow.cluster.membership import Membership
+from edgeflow.costmodel.cost import CostModel
+from edgeflow.costmodel.sharing import Place
+from edgeflow.estimation.busyness import MEAN_S
 from edgeflow.events import Publish
-from edgeflow.graph import Graph
-from edgeflow.lead import Lead
-from edgeflow.membership import Membership
+from edgeflow.layout.placement import nodes_named, parse_placement
+from edgeflow.leader.capacity import BOOKED_S, REASK_S
+from edgeflow.leader.lead import Lead
 from edgeflow.messages import (
     DEVICE,
     EDGE,
@@ -33,11 +33,11 @@ from edgeflow.messages import (
     Status,
     Tier,
 )
-from edgeflow.placement import nodes_named, parse_placement
+from edgeflow.model.graph import Graph
 from edgeflow.planning.fit import busy_s
-from edgeflow.sharing import Place
+from edgeflow.plans.deployments import View
+from edgeflow.policy.survey import survey
 from edgeflow.sim.toy import MODEL, TOY
-from edgeflow.survey import survey
 
 MINE = Claim(3, 1, "edge-9", 1)
 SPEC = Spec("another", 1, MODEL, "toy", "cam-1", "cam-1")

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost, Workload
-from edgeflow.graph import Attribute, Contract, Graph, Op, Weight
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost, NodeCost, Workload
+from edgeflow.costmodel.workload import HANDLED, PACKINGS
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates
-from edgeflow.workload import HANDLED, PACKINGS
+from edgeflow.model.graph import Attribute, Contract, Graph, Op, Weight
 
 RATES = Rates(
     conv_flops_per_s=1e9,

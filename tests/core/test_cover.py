@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from edgeflow.cost import Cluster, LinkCost, NodeCost
-from edgeflow.cover import Cover, cover
+from edgeflow.costmodel.cost import Cluster, LinkCost, NodeCost
+from edgeflow.layout.placement import nodes_named, nodes_of, parse_placement
+from edgeflow.leader.cover import Cover, cover
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates, Spec, Tier
-from edgeflow.placement import nodes_named, nodes_of, parse_placement
 from edgeflow.sim.toy import MODEL, TOY
 
 SPEC = Spec("job", 1, MODEL, "toy", "cam-1", "cam-1")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from edgeflow.covering import COVER_S, RECOVER_S
+from edgeflow.leader.covering import COVER_S, RECOVER_S
+from edgeflow.leader.replan import REVIEW_S
 from edgeflow.messages import LinkReport, Load, Plan
-from edgeflow.replan import REVIEW_S
 from tests.core.test_lead import SPEC, SPEEDS, Leader, told, used
 
 COVERED = replace(SPEC, fallbacks=True)

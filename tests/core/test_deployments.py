@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from edgeflow.deployments import HELDS_MAX, VIEWS_MAX, Deployments
 from edgeflow.messages import Board, Claim, Held, Spec
+from edgeflow.plans.deployments import HELDS_MAX, VIEWS_MAX, Deployments
 
 SPEC = Spec("job", 5, "a" * 64, "toy", "cam-1", "cam-1")
 LOW, HIGH = Claim(1, 1, "edge-1", 1), Claim(2, 1, "edge-1", 1)

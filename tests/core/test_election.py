@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from edgeflow.election import (
+from edgeflow.cluster.election import (
     BEAT_S,
     BLIND_S,
     DEAF_S,
@@ -17,7 +17,7 @@ from edgeflow.election import (
     TERM_LEAP_MAX,
     Election,
 )
-from edgeflow.membership import RECONNECT_GRACE_S
+from edgeflow.cluster.membership import RECONNECT_GRACE_S
 from edgeflow.messages import Claim, Leader
 
 LOW, HIGH = Claim(3, 1, "edge-1", 1), Claim(4, 1, "edge-2", 1)

@@ -9,8 +9,10 @@ from dataclasses import replace as changed
 import pytest
 from msgspec.structs import replace
 
-from edgeflow.election import Election
-from edgeflow.eventlog import (
+from edgeflow.cluster.election import Election
+from edgeflow.events import Calibrated, Effect, Event, Heard, ManifestLoaded, Publish, Tick
+from edgeflow.messages import Claim, Leader, Load, Response
+from edgeflow.mind.eventlog import (
     HEADER_BYTES,
     MAGIC,
     Cut,
@@ -26,9 +28,7 @@ from edgeflow.eventlog import (
     frame,
     read,
 )
-from edgeflow.events import Calibrated, Effect, Event, Heard, ManifestLoaded, Publish, Tick
-from edgeflow.messages import Claim, Leader, Load, Response
-from edgeflow.replay import Replay
+from edgeflow.mind.replay import Replay
 from edgeflow.sim.judge import Judge, Watched
 from edgeflow.sim.toy import MODEL, TOY
 from edgeflow.sim.world import World
@@ -181,7 +181,7 @@ def test_replay_ends_where_the_log_or_the_user_says() -> None:
 def test_a_core_that_changed_is_reported_with_the_events_number(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("edgeflow.duties.REPUBLISH_S", 4.9)
+    monkeypatch.setattr("edgeflow.mind.duties.REPUBLISH_S", 4.9)
     found = replayed(CAM)
     assert found.difference is not None
     assert isinstance(found.difference.event, Tick)
@@ -191,7 +191,7 @@ def test_a_core_that_changed_is_reported_with_the_events_number(
 
 
 def test_a_core_that_raises_now_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr("edgeflow.duties.Duties.become_ready")
+    monkeypatch.delattr("edgeflow.mind.duties.Duties.become_ready")
     found = replayed(CAM)
     assert found.difference is not None
     assert isinstance(found.difference.event, Calibrated)
@@ -203,7 +203,7 @@ def test_a_broken_promise_is_told_with_the_event(monkeypatch: pytest.MonkeyPatch
         return changed(election, highest=claim)
 
     unchecked = [replace(r, effects=b"") if isinstance(r, Step) else r for r in records(CAM)]
-    monkeypatch.setattr("edgeflow.election.Election.saw", forget)
+    monkeypatch.setattr("edgeflow.cluster.election.Election.saw", forget)
     leader = Heard(Leader(Claim(0, 0, "nobody", 1), 1.0, 1), False)
     found = Replay()
     found.run([*unchecked, Step(1e9, leader, b"")])

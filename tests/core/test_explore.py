@@ -7,9 +7,10 @@ import math
 import pytest
 from msgspec.structs import replace
 
+from edgeflow.cluster.membership import EASED
 from edgeflow.codec import plan_hash
-from edgeflow.estimate import FASTER
-from edgeflow.explore import (
+from edgeflow.estimation.estimate import FASTER
+from edgeflow.frames.explore import (
     AFTER_S,
     CALM_FRAMES,
     CREDIT,
@@ -28,13 +29,12 @@ from edgeflow.explore import (
     Trial,
     is_explored,
 )
-from edgeflow.heldplan import Way
-from edgeflow.membership import EASED
+from edgeflow.frames.pace import Window
+from edgeflow.layout.placement import parse_placement
+from edgeflow.layout.split import split
 from edgeflow.messages import Plan, PlanId, Spec
-from edgeflow.pace import Window
-from edgeflow.placement import parse_placement
+from edgeflow.plans.heldplan import Way
 from edgeflow.sim.toy import MODEL, TOY
-from edgeflow.split import split
 from tests.core.sources import CLAIM, Source, outcomes
 
 LINES = ("stem..head @edge-1", "stem..head @edge-2", "stem @edge-1 | left..head @cloud-1")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edgeflow.events import ChunkStored, Effect, SendSignal
-from edgeflow.fetch import ANSWER_S, CHUNK_BYTES, ROUND_S, Fetch
 from edgeflow.messages import BlobChunk, BlobRequest
+from edgeflow.plans.fetch import ANSWER_S, CHUNK_BYTES, ROUND_S, Fetch
 
 A, B = "a" * 64, "b" * 64
 BOTH = frozenset({"cam-1", "edge-1"})

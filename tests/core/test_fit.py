@@ -7,17 +7,17 @@ from itertools import product
 
 import pytest
 
-from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost, NodeCost
+from edgeflow.costmodel.sharing import ALONE, CROWDED_MAX, UTILISATION_MAX, Place, Sharing, Use
+from edgeflow.layout.placement import format_placement, nodes_of
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates, Spec, Tier
-from edgeflow.placement import format_placement, nodes_of
 from edgeflow.planning import PlanningError, Proposal
 from edgeflow.planning.brute import all_placements
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.fit import UnfitError, busy_s, is_overrun, overfull, scaled
 from edgeflow.planning.standing import standing
-from edgeflow.sharing import ALONE, CROWDED_MAX, UTILISATION_MAX, Place, Sharing, Use
+from edgeflow.policy.survey import ask
 from edgeflow.sim.toy import MODEL, TOY
-from edgeflow.survey import ask
 
 SPEEDS: dict[str, tuple[Tier, float]] = {
     "cam-1": (DEVICE, 8e9),

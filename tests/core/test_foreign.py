@@ -6,10 +6,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from edgeflow.cluster.foreign import Foreigners, shares_protocol, spoken
+from edgeflow.cluster.membership import Membership
 from edgeflow.codec import CodecError, decode_control, encode_control, topic_of
 from edgeflow.events import BrokerUp, Calibrated, Effect, Event, Heard, Publish, Tell, Tick
-from edgeflow.foreign import Foreigners, shares_protocol, spoken
-from edgeflow.membership import Membership
 from edgeflow.messages import (
     EDGE,
     PROTOCOL,
@@ -27,8 +27,8 @@ from edgeflow.messages import (
     Spec,
     State,
 )
-from edgeflow.node import NodeCore
-from edgeflow.snapshot import take
+from edgeflow.mind.node import NodeCore
+from edgeflow.mind.snapshot import take
 
 RATES = Rates(1e9, 1e9, 1e9, 1e-6)
 NEWER = (PROTOCOL + 1, PROTOCOL + 3)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from edgeflow.codec import CodecError, decode_control, encode_control, topic_of
-from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost, Terms
-from edgeflow.graph import Contract, Graph, Op
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost, NodeCost, Terms
+from edgeflow.layout.placement import Placement, parse_placement
 from edgeflow.messages import Rates, Spec, Tier
-from edgeflow.placement import Placement, parse_placement
+from edgeflow.model.graph import Contract, Graph, Op
 from edgeflow.planning import Goal, PlanningError, Proposal, propose
 from edgeflow.planning.brute import all_placements
 from edgeflow.planning.candidates import Problem
@@ -23,7 +23,7 @@ from edgeflow.planning.cut import Prices
 from edgeflow.planning.milp import RowProgramme
 from edgeflow.planning.standing import Standing, gain_of, goal_of, standing
 from edgeflow.planning.wiring import Wiring
-from edgeflow.survey import ask
+from edgeflow.policy.survey import ask
 
 RATES = Rates(1e9, 1e9, 1e9, 1e-5)
 TIERS = (Tier(0, "device"), Tier(1, "edge"), Tier(2, "cloud"))

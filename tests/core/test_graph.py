@@ -7,7 +7,7 @@ import random
 import pytest
 
 from edgeflow.errors import ModelError
-from edgeflow.graph import Contract, Graph, Op
+from edgeflow.model.graph import Contract, Graph, Op
 
 SHAPE = (1, 4)
 

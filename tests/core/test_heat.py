@@ -7,8 +7,7 @@ import random
 
 import pytest
 
-from edgeflow.events import Sampled
-from edgeflow.heat import (
+from edgeflow.estimation.heat import (
     COOL_C,
     HELD_S,
     SAMPLES_MAX,
@@ -17,6 +16,7 @@ from edgeflow.heat import (
     WINDOW_S,
     Heat,
 )
+from edgeflow.events import Sampled
 
 LIMIT_C = 80.0
 

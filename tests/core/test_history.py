@@ -6,12 +6,19 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from edgeflow import wording
 from edgeflow.codec import CONTROL_BYTES_MAX, decode_control, encode_control, topic_of
-from edgeflow.covering import COVERED
 from edgeflow.events import Effect, Publish, Sampled
-from edgeflow.history import CHANGES_KEPT, HISTORY_S, JUDGED_FRAMES, MEASURED_S, Chronicle, fitted
-from edgeflow.lead import Lead
+from edgeflow.leader import wording
+from edgeflow.leader.covering import COVERED
+from edgeflow.leader.history import (
+    CHANGES_KEPT,
+    HISTORY_S,
+    JUDGED_FRAMES,
+    MEASURED_S,
+    Chronicle,
+    fitted,
+)
+from edgeflow.leader.lead import Lead
 from edgeflow.messages import History, Lately, Metrics, Notice, Plan, PlanChange, PlanId
 from edgeflow.sim.toy import TOY
 from tests.core.test_lead import MINE, SPEC, SPEEDS, Leader

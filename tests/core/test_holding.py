@@ -7,11 +7,11 @@ from msgspec.structs import replace
 
 from edgeflow.codec import plan_hash
 from edgeflow.events import BlobsChecked, BuildSegment, CheckBlobs, DropSegment, SegmentKey, Tell
-from edgeflow.fetch import Fetch
-from edgeflow.heldplan import HeldPlan
-from edgeflow.holding import Holdings
-from edgeflow.library import Library
 from edgeflow.messages import Board, Claim, Plan, PlanId
+from edgeflow.plans.fetch import Fetch
+from edgeflow.plans.heldplan import HeldPlan
+from edgeflow.plans.holding import Holdings
+from edgeflow.plans.library import Library
 from edgeflow.sim.toy import MODEL, TOY
 
 OLD, NEW = Claim(1, 1, "edge-9", 1), Claim(2, 1, "edge-8", 1)

@@ -7,13 +7,13 @@ from itertools import pairwise
 import pytest
 from msgspec.structs import replace
 
-from edgeflow.doubts import DOUBT_S_MAX, TIMEOUT_DOUBT_S, WORKER_DOUBT_S, Doubts
 from edgeflow.events import Deliver, Release, SendTensors
-from edgeflow.inflight import BROKEN_S, MOVES_MAX, PARKED_BYTES_MAX, PARKED_FRAMES_MAX
+from edgeflow.frames.doubts import DOUBT_S_MAX, TIMEOUT_DOUBT_S, WORKER_DOUBT_S, Doubts
+from edgeflow.frames.inflight import BROKEN_S, MOVES_MAX, PARKED_BYTES_MAX, PARKED_FRAMES_MAX
+from edgeflow.frames.openframe import Attempt, OpenFrame, attempt_at
+from edgeflow.frames.outcome import ATTEMPTS_MAX, BACKOFF_S
+from edgeflow.frames.pace import TIMEOUT_S_MIN
 from edgeflow.messages import Frame, Outcome, PlanId, Rect, Result, TensorHead
-from edgeflow.openframe import Attempt, OpenFrame, attempt_at
-from edgeflow.outcome import ATTEMPTS_MAX, BACKOFF_S
-from edgeflow.pace import TIMEOUT_S_MIN
 from edgeflow.sim.toy import TOY
 from tests.core.sources import CLAIM, HEAD, IMAGE, Source, held, outcomes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeflow.lag import HALF_S, LAG_S_MAX, SENT_MAX, USUAL_S, Lag
+from edgeflow.estimation.lag import HALF_S, LAG_S_MAX, SENT_MAX, USUAL_S, Lag
 
 
 def test_a_loop_in_time_has_no_lag() -> None:

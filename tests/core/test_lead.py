@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from edgeflow.boards import BUILD_S, STUCK_S
-from edgeflow.covering import COVER_S
-from edgeflow.deployments import Deployments, View
+from edgeflow.cluster.membership import Membership
 from edgeflow.events import Effect, Publish
-from edgeflow.lead import BOARD_S, FORGET_S, RETRY_S, SHUN_S, Lead
-from edgeflow.membership import Membership
+from edgeflow.leader.boards import BUILD_S, STUCK_S
+from edgeflow.leader.covering import COVER_S
+from edgeflow.leader.lead import BOARD_S, FORGET_S, RETRY_S, SHUN_S, Lead
+from edgeflow.leader.replan import IMPOSSIBLE_S, NEWS_S, REVIEW_S, SETTLE_S, UNHELD_S
 from edgeflow.messages import (
     DEVICE,
     EDGE,
@@ -31,8 +31,8 @@ from edgeflow.messages import (
     Status,
     Tier,
 )
+from edgeflow.plans.deployments import Deployments, View
 from edgeflow.policy.worth import TRIED_TELL
-from edgeflow.replan import IMPOSSIBLE_S, NEWS_S, REVIEW_S, SETTLE_S, UNHELD_S
 from edgeflow.sim.toy import MODEL, TOY
 
 MINE = Claim(3, 1, "edge-9", 1)

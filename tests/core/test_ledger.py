@@ -10,10 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeflow import ledger
 from edgeflow.errors import UsageError
-from edgeflow.ledger import End, Expected, Figures, Gap, Head, Line, Outcome, Submit, Use, judge
-from edgeflow.records import VERSION, AnyRecord
+from edgeflow.ledger import judge as ledger
+from edgeflow.ledger.judge import (
+    End,
+    Expected,
+    Figures,
+    Gap,
+    Head,
+    Line,
+    Outcome,
+    Submit,
+    Use,
+    judge,
+)
+from edgeflow.ledger.records import VERSION, AnyRecord
 
 RIGHT, OTHER = "a" * 64, "b" * 64
 HEAD = Head("job", "cam-1", 7, 1e9, 100.0, "c" * 64, "net", "3.11", "a machine", 4, 0.0)

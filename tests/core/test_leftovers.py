@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeflow.events import DropSegment, SegmentKey
-from edgeflow.leftovers import LEFT_MAX, LINGER_S, Leftovers
+from edgeflow.plans.leftovers import LEFT_MAX, LINGER_S, Leftovers
 
 KEYS = [SegmentKey(f"{at:064d}", 0, 0) for at in range(LEFT_MAX + 3)]
 FREE, MEMORY = 1 << 30, 2 << 30

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edgeflow.events import BlobsChecked, CheckBlobs, LoadManifest, ManifestFailed
-from edgeflow.fetch import Fetch
-from edgeflow.library import RETRY_S, Library, blobs_of
+from edgeflow.plans.fetch import Fetch
+from edgeflow.plans.library import RETRY_S, Library, blobs_of
 from edgeflow.sim.toy import MODEL, TOY
 
 

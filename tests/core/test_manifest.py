@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeflow import manifest
-from edgeflow.check import check
 from edgeflow.errors import ModelError
-from edgeflow.graph import Contract, Graph, Op, Weight
+from edgeflow.model import manifest
+from edgeflow.model.check import check
+from edgeflow.model.graph import Contract, Graph, Op, Weight
 
 CONV: dict[str, Any] = {"stride": (1, 1), "padding": (1, 1, 1, 1), "dilation": (1, 1), "groups": 1}
 

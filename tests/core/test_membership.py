@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from edgeflow.membership import DEAD_BY_WILL_S, DEAD_S, PEERS_MAX, RECONNECT_GRACE_S, Membership
+from edgeflow.cluster.membership import (
+    DEAD_BY_WILL_S,
+    DEAD_S,
+    PEERS_MAX,
+    RECONNECT_GRACE_S,
+    Membership,
+)
 from edgeflow.messages import EDGE, Caps, Load, State
 
 

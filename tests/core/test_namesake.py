@@ -38,7 +38,7 @@ from edgeflow.messages import (
     State,
     TensorHead,
 )
-from edgeflow.node import NodeCore
+from edgeflow.mind.node import NodeCore
 
 RATES = Rates(1e9, 1e9, 1e9, 1e-6)
 

@@ -5,20 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from edgeflow.events import CloseLink, Effect, OpenLink, SendProbe
-from edgeflow.membership import Peer
-from edgeflow.messages import (
-    CLOUD,
-    DEVICE,
-    EDGE,
-    Caps,
-    Endpoint,
-    LinkReport,
-    Load,
-    TensorHead,
-    Tier,
-)
-from edgeflow.neighbour import (
+from edgeflow.cluster.membership import Peer
+from edgeflow.estimation.neighbour import (
     AGAIN_BYTES,
     AGAIN_S,
     EASED_REST_S,
@@ -36,7 +24,19 @@ from edgeflow.neighbour import (
     PROBES_BYTES,
     SLOWED_S,
 )
-from edgeflow.neighbours import LINKS_MAX, PROBE_LOST_S, Neighbours, dials
+from edgeflow.estimation.neighbours import LINKS_MAX, PROBE_LOST_S, Neighbours, dials
+from edgeflow.events import CloseLink, Effect, OpenLink, SendProbe
+from edgeflow.messages import (
+    CLOUD,
+    DEVICE,
+    EDGE,
+    Caps,
+    Endpoint,
+    LinkReport,
+    Load,
+    TensorHead,
+    Tier,
+)
 
 HERE, THERE = Endpoint("10.0.0.1", 1, 2), Endpoint("10.0.0.2", 1, 2)
 

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from edgeflow.beliefs import listen, priced
+from edgeflow.cluster.membership import DEAD_S
 from edgeflow.codec import plan_hash
-from edgeflow.duties import DRAIN_S, REPUBLISH_S
-from edgeflow.estimate import WINDOW
+from edgeflow.estimation.estimate import WINDOW
 from edgeflow.events import (
     Asked,
     BlobsChecked,
@@ -43,8 +42,7 @@ from edgeflow.events import (
     Transferred,
     Wanted,
 )
-from edgeflow.explore import Explorer
-from edgeflow.membership import DEAD_S
+from edgeflow.frames.explore import Explorer
 from edgeflow.messages import (
     CLOUD,
     DEVICE,
@@ -73,9 +71,11 @@ from edgeflow.messages import (
     TensorHead,
     Tier,
 )
-from edgeflow.node import NodeCore
+from edgeflow.mind.beliefs import listen, priced
+from edgeflow.mind.duties import DRAIN_S, REPUBLISH_S
+from edgeflow.mind.node import NodeCore
+from edgeflow.mind.timesheet import RETELL_S
 from edgeflow.sim.toy import MODEL, TOY
-from edgeflow.timesheet import RETELL_S
 
 RATES = Rates(1e9, 1e9, 1e9, 1e-6)
 TIERS = {"cam-1": DEVICE, "edge-1": EDGE, "edge-2": EDGE, "cloud-1": CLOUD}

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeflow import manifest
-from edgeflow.check import check
 from edgeflow.codec import CodecError, decode_tensors, encode_tensors, head_of
-from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost, NodeCost
 from edgeflow.errors import ModelError
-from edgeflow.graph import OPEN_MAX, Attribute, Contract, Graph, Op
-from edgeflow.headers import mismatch
+from edgeflow.layout.headers import mismatch
 from edgeflow.messages import CLOUD, DEVICE, Claim, Frame, PlanId, Rates, TensorHead
-from edgeflow.ops import PIXELS_A_BYTE, op_bytes, op_class, op_flops
+from edgeflow.model import manifest
+from edgeflow.model.check import check
+from edgeflow.model.graph import OPEN_MAX, Attribute, Contract, Graph, Op
+from edgeflow.model.ops import PIXELS_A_BYTE, op_bytes, op_class, op_flops
 from edgeflow.planning import propose
 
 ATTRS: dict[str, Attribute] = {

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from edgeflow.graph import ELEMENTWISE, Contract, Graph, Op, Weight
-from edgeflow.ops import KINDS, check_schema, infer, op_bytes, op_class, op_flops
+from edgeflow.model.graph import ELEMENTWISE, Contract, Graph, Op, Weight
+from edgeflow.model.ops import KINDS, check_schema, infer, op_bytes, op_class, op_flops
 
 CONV = {"stride": (2, 2), "padding": (0, 1, 2, 1), "dilation": (1, 1), "groups": 1}
 POOL = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1), "ceil_mode": False}

@@ -13,7 +13,7 @@ from edgeflow.bench.outage import report, verdict
 from edgeflow.bench.outage.rows import FIRST_S, ROWS, SWITCH, Row
 from edgeflow.bench.outage.verdict import Noted
 from edgeflow.lab import changes
-from edgeflow.records import AnyRecord, End, Head, Outcome, Submit
+from edgeflow.ledger.records import AnyRecord, End, Head, Outcome, Submit
 
 NAMES = {
     "leader": "edge-1",

@@ -8,8 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from edgeflow.events import Deliver, Effect
-from edgeflow.messages import Frame
-from edgeflow.pace import (
+from edgeflow.frames.pace import (
     FALLBACK_FACTOR,
     FLIGHTS_KNOWN,
     GAPS_KNOWN,
@@ -20,7 +19,8 @@ from edgeflow.pace import (
     TIMEOUT_S_MIN,
     Pace,
 )
-from edgeflow.tally import RETRIES_PER_RESULT, RETRIES_START, Tally
+from edgeflow.frames.tally import RETRIES_PER_RESULT, RETRIES_START, Tally
+from edgeflow.messages import Frame
 from tests.core.sources import Source, cancels, held, outcomes
 
 

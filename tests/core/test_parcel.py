@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeflow.layout.parcel import ParcelError, Placed, covered_area, parcel, take
 from edgeflow.messages import Rect
-from edgeflow.parcel import ParcelError, Placed, covered_area, parcel, take
 
 MAP = np.arange(2 * 3 * 6 * 5, dtype=np.float32).reshape(2, 3, 6, 5)
 

@@ -22,7 +22,7 @@ from edgeflow.events import (
     Tensors,
     Wanted,
 )
-from edgeflow.headers import heads
+from edgeflow.layout.headers import heads
 from edgeflow.messages import Cancel, Failure, Frame, Outcome, Refusal, Result
 from edgeflow.sim.toy import MODEL, TOY
 from tests.core.test_node import SPEC, Node, plan

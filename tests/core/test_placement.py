@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeflow.graph import Contract, Graph, Op
-from edgeflow.placement import (
+from edgeflow.layout.placement import (
     PlacementError,
     format_placement,
     parse_placement,
     with_engines,
 )
-from edgeflow.split import Patch, split
+from edgeflow.layout.split import Patch, split
+from edgeflow.model.graph import Contract, Graph, Op
 
 
 def graph(reads: dict[str, str], outputs: str, inputs: str = "x") -> Graph:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from edgeflow.bench.planners import home_cluster, random_graph
-from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost
-from edgeflow.graph import Contract, Graph, Op
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost, NodeCost
 from edgeflow.messages import Rates, Tier
+from edgeflow.model.graph import Contract, Graph, Op
 from edgeflow.planning import PlanningError, Proposal, propose
 from edgeflow.planning.candidates import Problem
 

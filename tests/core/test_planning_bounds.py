@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from edgeflow.graph import Contract, Graph, Op
+from edgeflow.model.graph import Contract, Graph, Op
 from edgeflow.planning.cut import Prices, best_labelling
 from edgeflow.planning.flow import Indices
 from edgeflow.planning.narrow import narrow

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost
-from edgeflow.graph import Contract, Graph, Op
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost, NodeCost
+from edgeflow.layout.placement import format_placement, parse_placement
 from edgeflow.messages import Rates, Tier
-from edgeflow.placement import format_placement, parse_placement
+from edgeflow.model.graph import Contract, Graph, Op
 from edgeflow.planning import PlanningError, Proposal, propose
 from edgeflow.planning.brute import all_placements
 from edgeflow.planning.candidates import Problem

@@ -8,10 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from edgeflow.cli.deploy import check_policy, read_wishes
-from edgeflow.deployments import View
+from edgeflow.cluster.membership import Membership
 from edgeflow.errors import UsageError
-from edgeflow.lead import Lead
-from edgeflow.membership import Membership
+from edgeflow.leader.lead import Lead
+from edgeflow.leader.news import LOOKS
+from edgeflow.leader.replan import NEWS_S, REVIEW_S
 from edgeflow.messages import (
     CLOUD,
     DEVICE,
@@ -29,9 +30,8 @@ from edgeflow.messages import (
     Rates,
     State,
 )
-from edgeflow.news import LOOKS
+from edgeflow.plans.deployments import View
 from edgeflow.policy import POLICIES, policy_of
-from edgeflow.replan import NEWS_S, REVIEW_S
 from tests.core.asking import CAM, FAR, GRAPH, NEAR, SPEC
 
 MINE = Claim(3, 1, "edge-9", 1)

@@ -5,21 +5,22 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from msgspec.structs import replace as changed
 
-from edgeflow.cost import Cluster, LinkCost
-from edgeflow.estimate import LinkEstimate
+from edgeflow.costmodel.cost import Cluster, LinkCost
+from edgeflow.estimation.estimate import LinkEstimate
+from edgeflow.layout.placement import format_placement, parse_placement
+from edgeflow.leader.prices import TOLD_FRAMES
 from edgeflow.messages import Board, Lately
-from edgeflow.placement import format_placement, parse_placement
 from edgeflow.planning.standing import standing
 from edgeflow.policy.hpa import BAND, Hpa
 from edgeflow.policy.live import LOOK_S, LOOKS, SEARCH_S, Live
 from edgeflow.policy.static import Static
 from edgeflow.policy.switching import BUILD_S, DISTURBED, Switches, lost_s, missing_bytes
 from edgeflow.policy.worth import CHANGES_A_MINUTE, LARGE, MARGIN, TRIED_TELL
-from edgeflow.prices import TOLD_FRAMES
 from tests.core.asking import CLAIM, GRAPH, SPEC, Asked, cluster
 
 
@@ -33,9 +34,9 @@ def best_s(asked: Asked) -> float:
     return Live().first(asked.question()).predicted_s
 
 
-def both(mbps: float) -> Cluster:
+def both(mbps: float, deviation: float = 0.0) -> Cluster:
     """Radio and up-link alike."""
-    return cluster(mbps, mbps)
+    return cluster(mbps, mbps, deviation=deviation)
 
 
 def moved(
@@ -146,7 +147,7 @@ def test_what_is_not_certain_must_promise_more() -> None:
     for deviation, follows in ((0.0, True), (0.2, False)):
         asked = Asked(Live(), cluster(50, 50, deviation=deviation))
         asked.first()
-        moved(asked, 0.9, lambda mbps, d=deviation: cluster(mbps, mbps, deviation=d), step=1 / 1.02)
+        moved(asked, 0.9, partial(both, deviation=deviation), step=1 / 1.02)
         assert (asked.review(600.0) is not None) == follows
 
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from msgspec.structs import replace as changed
 
-from edgeflow.cost import Cluster
-from edgeflow.placement import format_placement
+from edgeflow.costmodel.cost import Cluster
+from edgeflow.layout.placement import format_placement
 from edgeflow.planning import Proposal
 from edgeflow.policy.live import Live
 from edgeflow.policy.prepared import or_prepared
-from edgeflow.survey import ask
+from edgeflow.policy.survey import ask
 from tests.core.asking import GRAPH, Asked, cluster
 
 NAMES = [layer.name for layer in GRAPH.layers]

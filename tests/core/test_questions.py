@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from edgeflow.deployments import View
 from edgeflow.messages import (
     EDGE,
     Board,
@@ -17,8 +16,9 @@ from edgeflow.messages import (
     Spec,
     Status,
 )
-from edgeflow.node import NodeCore
-from edgeflow.questions import readiness
+from edgeflow.mind.node import NodeCore
+from edgeflow.mind.questions import readiness
+from edgeflow.plans.deployments import View
 
 CLAIM = Claim(1, 9, "edge-1", 1)
 PLAN_ID = PlanId(CLAIM, 1)

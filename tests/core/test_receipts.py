@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from edgeflow.estimate import LinkEstimate
+from edgeflow.estimation.estimate import LinkEstimate
+from edgeflow.estimation.receipts import EXPIRES_S, FATES, LOSS_PEERS, WAITING_MAX, Receipts
 from edgeflow.events import Transferred
 from edgeflow.messages import Receipt
-from edgeflow.receipts import EXPIRES_S, FATES, LOSS_PEERS, WAITING_MAX, Receipts
 
 FRAME = 150_000
 DELAY_S = 0.004

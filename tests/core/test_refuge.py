@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from edgeflow.cost import Cluster
+from edgeflow.costmodel.cost import Cluster
+from edgeflow.mind.refuge import DEARER, best_refuge
 from edgeflow.planning.standing import standing
-from edgeflow.refuge import DEARER, best_refuge
 from tests.core.asking import GRAPH, SPEC, cluster
 
 LOCAL, EDGE, CLOUD = "cast..fc @cam", "cast..fc @edge", "cast..fc @cloud"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from edgeflow.bundles import Bundles
 from edgeflow.events import Deliver, Effect, Release, SendSignal, SendTensors, Submitted
+from edgeflow.frames.bundles import Bundles
+from edgeflow.frames.relay import ERRANDS_MAX, Relay
 from edgeflow.messages import Outcome, Submit, TensorHead, Withdraw
-from edgeflow.relay import ERRANDS_MAX, Relay
 
 HEAD = (TensorHead("head", "float32", (1,)),)
 LINKED = frozenset({"cam-1"})

@@ -19,10 +19,10 @@ from edgeflow.bench.partitions import picture, report
 from edgeflow.bench.partitions.compare import ALGORITHMS, compare, spread
 from edgeflow.bench.partitions.scene import UPLINKS
 from edgeflow.bench.planners import random_graph
-from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost
-from edgeflow.graph import Contract, Graph, Op
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost, NodeCost
+from edgeflow.layout.placement import Placement, format_placement, parse_placement
 from edgeflow.messages import Rates, Tier
-from edgeflow.placement import Placement, format_placement, parse_placement
+from edgeflow.model.graph import Contract, Graph, Op
 from edgeflow.planning import PlanningError, propose
 from edgeflow.planning.brute import all_placements
 from edgeflow.planning.candidates import Problem

@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from edgeflow.cost import Cluster, LinkCost, NodeCost
+from edgeflow.costmodel.cost import Cluster, LinkCost, NodeCost
 from edgeflow.errors import UsageError
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates
-from edgeflow.scene import Scene, Wire
+from edgeflow.whatif.scene import Scene, Wire
 
 RATES = Rates(1e9, 1e9, 1e9, 1e-5)
 NODES = {

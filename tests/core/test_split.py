@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeflow.graph import Attribute, Contract, Graph, Op, Weight
+from edgeflow.layout.placement import PlacementError, format_placement, nodes_of, parse_placement
+from edgeflow.layout.split import Patch, split
 from edgeflow.messages import Rect
-from edgeflow.placement import PlacementError, format_placement, nodes_of, parse_placement
-from edgeflow.split import Patch, split
+from edgeflow.model.graph import Attribute, Contract, Graph, Op, Weight
 from edgeflow.tiles.rect import uncovered, whole
 
 

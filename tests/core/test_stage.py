@@ -8,9 +8,8 @@ from math import exp
 import pytest
 from msgspec.structs import replace
 
-from edgeflow.bundles import Bundles
-from edgeflow.busyness import MEAN_S
 from edgeflow.codec import plan_hash
+from edgeflow.estimation.busyness import MEAN_S
 from edgeflow.events import (
     Effect,
     Release,
@@ -20,7 +19,10 @@ from edgeflow.events import (
     SendTensors,
     Tensors,
 )
-from edgeflow.heldplan import Way
+from edgeflow.frames.bundles import Bundles
+from edgeflow.frames.stage import QUEUED_BYTES_MAX, QUEUED_FRAMES_MAX, Stage
+from edgeflow.layout.placement import parse_placement
+from edgeflow.layout.split import split
 from edgeflow.messages import (
     Cancel,
     Claim,
@@ -33,10 +35,8 @@ from edgeflow.messages import (
     Result,
     TensorHead,
 )
-from edgeflow.placement import parse_placement
+from edgeflow.plans.heldplan import Way
 from edgeflow.sim.toy import MODEL, TOY
-from edgeflow.split import split
-from edgeflow.stage import QUEUED_BYTES_MAX, QUEUED_FRAMES_MAX, Stage
 
 LINE = "stem left @cam-1 | right @edge-2 | join @edge-1 | squeeze..head @cloud-1"
 LINKED = frozenset({"cam-1", "edge-2", "cloud-1"})

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from msgspec.structs import replace as changed
 
-from edgeflow import standby
-from edgeflow.cost import Cluster, LinkCost
-from edgeflow.cover import WEIGHTS_FACTOR
-from edgeflow.placement import Layout, format_placement, nodes_of, parse_placement
-from edgeflow.standby import (
+from edgeflow.costmodel.cost import Cluster, LinkCost
+from edgeflow.layout.placement import Layout, format_placement, nodes_of, parse_placement
+from edgeflow.leader import standby
+from edgeflow.leader.cover import WEIGHTS_FACTOR
+from edgeflow.leader.standby import (
     GUESS,
     SERVED,
     SLOWER,
@@ -23,7 +23,7 @@ from edgeflow.standby import (
     has_moved,
     standbys,
 )
-from edgeflow.survey import GUESSED, ask
+from edgeflow.policy.survey import GUESSED, ask
 from tests.core.asking import GRAPH, SPEC, cluster
 
 NAMES = [layer.name for layer in GRAPH.layers]

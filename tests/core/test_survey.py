@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from edgeflow.cost import Cluster
-from edgeflow.membership import Membership
+from edgeflow.cluster.membership import Membership
+from edgeflow.costmodel.cost import Cluster
 from edgeflow.messages import DEVICE, EDGE, Caps, LinkReport, Load, Rates, State, Tier
-from edgeflow.survey import GUESSED, LINK_PRIOR, survey
+from edgeflow.policy.survey import GUESSED, LINK_PRIOR, survey
 
 MODEL = "a" * 64
 RATES = Rates(1e9, 1e9, 1e9, 1e-6)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from edgeflow.events import Effect, Publish
+from edgeflow.frames.pace import OVERLOAD_S
+from edgeflow.frames.tally import FLIGHTS_TOLD, RATE_S, SOON_S, WAYS_KEPT, YOUNG_FRAMES, Tally
 from edgeflow.messages import Lately, Metrics
-from edgeflow.pace import OVERLOAD_S
-from edgeflow.tally import FLIGHTS_TOLD, RATE_S, SOON_S, WAYS_KEPT, YOUNG_FRAMES, Tally
 from tests.core.sources import Source, held
 
 FIRST = "1.1@edge-9"

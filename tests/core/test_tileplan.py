@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as replaced
 
-from edgeflow.beside import neighbours
-from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost
-from edgeflow.exchange import arrivals, finishes, same
-from edgeflow.graph import Attribute, Contract, Graph, Op, Weight
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost, NodeCost
+from edgeflow.costmodel.exchange import arrivals, finishes, same
+from edgeflow.layout.placement import (
+    TileMap,
+    format_placement,
+    nodes_of,
+    parse_placement,
+    tile_maps,
+)
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates, Rect, Spec
-from edgeflow.placement import TileMap, format_placement, nodes_of, parse_placement, tile_maps
+from edgeflow.model.graph import Attribute, Contract, Graph, Op, Weight
 from edgeflow.planning import Goal, PlanningError, Proposal, propose
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.standing import standing
@@ -24,9 +29,10 @@ from edgeflow.planning.tiling.search import Programme, Step
 from edgeflow.planning.tiling.sharings import crews, sharings
 from edgeflow.planning.tiling.stages import Stages
 from edgeflow.planning.tiling.strips import Strips
+from edgeflow.policy.survey import ask, is_dear
 from edgeflow.sim.toy import TOY
-from edgeflow.survey import ask, is_dear
 from edgeflow.tiles.region import regions
+from edgeflow.whatif.beside import neighbours
 
 ROWS = 12
 RATES = Rates(1e6, 1e6, 1e12, 0.0)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost
-from edgeflow.graph import Attribute, Contract, Graph, Op, Weight
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost, NodeCost
+from edgeflow.layout.placement import format_placement, parse_placement
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates
-from edgeflow.placement import format_placement, parse_placement
+from edgeflow.model.graph import Attribute, Contract, Graph, Op, Weight
 from edgeflow.planning import propose
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.tiling.bound import bound_of_tiles

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeflow.errors import ModelError
-from edgeflow.graph import Contract, Graph, Op, Weight
 from edgeflow.messages import Rect
-from edgeflow.ops import infer
+from edgeflow.model.graph import Contract, Graph, Op, Weight
+from edgeflow.model.ops import infer
 from edgeflow.tiles.axes import Blend, Pool, Transposed, Window, Zoom
 from edgeflow.tiles.cutout import cut_out
 from edgeflow.tiles.grid import bounds, even, scaled, uneven

@@ -6,12 +6,12 @@ import pytest
 from msgspec.structs import replace
 
 from edgeflow.codec import CONTROL_BYTES_MAX, encode_control
-from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost, NodeCost
+from edgeflow.costmodel.tileviews import fitting, tile_views, told, totals
+from edgeflow.layout.placement import parse_placement
+from edgeflow.layout.split import split
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates, Rect, Status, TileMapView, TileView
-from edgeflow.placement import parse_placement
 from edgeflow.sim.toy import TOY
-from edgeflow.split import split
-from edgeflow.tileviews import fitting, tile_views, told, totals
 from tests.core.test_lead import SPEC, Leader
 
 RATES = Rates(1e9, 1e9, 1e9, 1e-6)

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost, Workload
-from edgeflow.membership import LAYER_TIMES_MAX, Membership
+from edgeflow.cluster.membership import LAYER_TIMES_MAX, Membership
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost, NodeCost, Workload
+from edgeflow.estimation.timings import LEVEL_RUNS, RUNS_MAX, Timings, is_news
 from edgeflow.messages import EDGE, LayerTimes, Rates
 from edgeflow.sim.toy import MODEL, TOY
-from edgeflow.timings import LEVEL_RUNS, RUNS_MAX, Timings, is_news
 
 RATES = Rates(1e9, 1e9, 1e9, 1e-6)
 LAYERS = [layer.name for layer in TOY.layers]

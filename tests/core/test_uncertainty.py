@@ -8,11 +8,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost
-from edgeflow.graph import Attribute, Contract, Graph, Op
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost, NodeCost
+from edgeflow.costmodel.uncertainty import deviation_s, difference_deviation_s
+from edgeflow.layout.placement import TileMap
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates, Rect
-from edgeflow.placement import TileMap
-from edgeflow.uncertainty import deviation_s, difference_deviation_s
+from edgeflow.model.graph import Attribute, Contract, Graph, Op
 
 MEMORY = Rates(1e18, 1e9, 1e6, 0.0)
 NODES = {

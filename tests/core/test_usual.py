@@ -7,8 +7,8 @@ import random
 import pytest
 from msgspec.structs import replace
 
-from edgeflow.heldplan import Way
-from edgeflow.usual import OVERDUE, Usual
+from edgeflow.frames.usual import OVERDUE, Usual
+from edgeflow.plans.heldplan import Way
 from tests.core.test_explore import MIXED, OTHER, RUNNING
 
 

@@ -8,14 +8,13 @@ from itertools import count, pairwise
 
 import pytest
 
-from edgeflow.beside import neighbours
-from edgeflow.cost import CostModel, NodeCost
-from edgeflow.graph import Contract, Graph, Op
+from edgeflow.costmodel.cost import CostModel, NodeCost
+from edgeflow.layout.placement import format_placement
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates
-from edgeflow.placement import format_placement
+from edgeflow.model.graph import Contract, Graph, Op
 from edgeflow.planning import Goal, PlanningError, propose
-from edgeflow.scene import Scene, Wire
-from edgeflow.whatif import (
+from edgeflow.whatif.beside import neighbours
+from edgeflow.whatif.findings import (
     BEST,
     LATENCY,
     POINTS,
@@ -26,6 +25,7 @@ from edgeflow.whatif import (
     compare,
     find,
 )
+from edgeflow.whatif.scene import Scene, Wire
 
 
 def chain(*kilobytes: int) -> Graph:

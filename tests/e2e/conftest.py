@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import edgeflow
 from edgeflow.api import Flow
-from edgeflow.graph import Graph
+from edgeflow.model.graph import Graph
 
 PATIENCE_S = 40.0
 """A busy machine of two cores starts five processes with torch in this."""

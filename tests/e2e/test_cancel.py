@@ -12,7 +12,7 @@ import pytest
 
 import edgeflow
 from edgeflow.api import Flow, InferResult
-from edgeflow.graph import Graph
+from edgeflow.model.graph import Graph
 from tests.e2e.conftest import Fleet, Image, answers, pictures, placement_over, until
 
 Model = tuple[Path, Graph]

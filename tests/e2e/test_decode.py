@@ -16,7 +16,7 @@ from PIL import Image as Pictures
 import edgeflow
 from edgeflow.api import Flow
 from edgeflow.encoded import jpeg, with_decode
-from edgeflow.graph import Graph
+from edgeflow.model.graph import Graph
 from tests.e2e.conftest import Fleet, placement_over
 
 Model = tuple[Path, Graph]

@@ -18,10 +18,10 @@ import pytest
 import edgeflow
 from edgeflow.api import Flow
 from edgeflow.config import NodeConfig
-from edgeflow.graph import Graph
 from edgeflow.io import mqttcheck
 from edgeflow.io.eventlog import FLUSH_S, view
 from edgeflow.messages import DEVICE
+from edgeflow.model.graph import Graph
 from tests.e2e.conftest import Fleet, answers, pictures, placement_over, until
 
 NAME_TAKEN = 9

@@ -19,8 +19,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edgeflow.api import Flow, InferResult
 from edgeflow.errors import DeployError, FrameError
-from edgeflow.graph import Graph
 from edgeflow.io.keys import new_key
+from edgeflow.model.graph import Graph
 from tests.e2e.conftest import Fleet, Image, answers, pictures, placement_over, until
 
 Model = tuple[Path, Graph]

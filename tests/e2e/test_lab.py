@@ -22,10 +22,10 @@ import pytest
 from PIL import Image
 
 from edgeflow import modelfile
-from edgeflow.graph import Graph
 from edgeflow.io import ledgerfile
 from edgeflow.lab import clocks
-from edgeflow.records import Outcome, Submit
+from edgeflow.ledger.records import Outcome, Submit
+from edgeflow.model.graph import Graph
 
 NEEDED = ("ip", "tc", "nsenter", "sysctl", "mosquitto")
 

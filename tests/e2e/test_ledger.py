@@ -19,12 +19,12 @@ import pytest
 from PIL import Image as Pictures
 
 import edgeflow
-from edgeflow.driver import Driver
+from edgeflow.client.driver import Driver
+from edgeflow.client.flow import Flow
 from edgeflow.errors import DeployError, EdgeflowError, UsageError
-from edgeflow.flow import Flow
-from edgeflow.graph import Graph
 from edgeflow.io.ledgerfile import LedgerFile, digest, read
-from edgeflow.ledger import Head, Line, Outcome, Submit, judge
+from edgeflow.ledger.judge import Head, Line, Outcome, Submit, judge
+from edgeflow.model.graph import Graph
 from tests.e2e.conftest import PATIENCE_S, Fleet, Image, answers, pictures
 
 Model = tuple[Path, Graph]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgeflow.graph import Graph
+from edgeflow.model.graph import Graph
 from tests.e2e.conftest import Fleet, told, until
 
 

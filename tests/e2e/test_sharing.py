@@ -13,11 +13,11 @@ import pytest
 
 import edgeflow
 from edgeflow.api import Flow, InferResult
-from edgeflow.cost import CostModel
+from edgeflow.costmodel.cost import CostModel
 from edgeflow.errors import DeployError
-from edgeflow.graph import Graph
-from edgeflow.placement import nodes_named
-from edgeflow.survey import survey
+from edgeflow.layout.placement import nodes_named
+from edgeflow.model.graph import Graph
+from edgeflow.policy.survey import survey
 from tests.e2e.conftest import Fleet, Image, answers, pictures, told, until
 
 Model = tuple[Path, Graph]
@@ -88,7 +88,7 @@ def phase(flow: Flow, name: str) -> str:
 def seconds_on(flow: Flow, graph: Graph, name: str, node: str) -> float:
     """Of the whole model, as the leader would price it."""
 
-    def ask(core: edgeflow.node.NodeCore) -> float:
+    def ask(core: edgeflow.mind.node.NodeCore) -> float:
         spec = core.parts.deployments.view(name).spec
         assert spec is not None
         found = survey(core.parts.membership, "cam-1", spec.model, time.monotonic())

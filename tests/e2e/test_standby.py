@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 import edgeflow
-from edgeflow import eventlog
 from edgeflow.api import Flow
 from edgeflow.events import BlobsChecked, ChunkStored, Event, SegmentBuilt
-from edgeflow.graph import Graph
 from edgeflow.messages import Plan
+from edgeflow.mind import eventlog
+from edgeflow.model.graph import Graph
 from tests.e2e.conftest import Fleet, Image, answers, pictures, until
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeflow.graph import Graph
+from edgeflow.model.graph import Graph
 from tests.e2e.conftest import Fleet, answers, pictures, told, until
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from edgeflow.api import Flow
 from edgeflow.cli.why import history_of
-from edgeflow.graph import Graph
-from edgeflow.history import JUDGED_FRAMES
+from edgeflow.leader.history import JUDGED_FRAMES
+from edgeflow.model.graph import Graph
 from tests.e2e.conftest import Fleet, pictures, told, until
 from tests.e2e.test_cli import complaint, edgeflow
 

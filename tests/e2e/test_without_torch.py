@@ -21,7 +21,7 @@ import pytest
 
 import edgeflow
 from edgeflow.demo.pictures import find
-from edgeflow.graph import Graph
+from edgeflow.model.graph import Graph
 
 TORCH = {"torch", "torchgen", "torchvision", "functorch", "pytorchcv", "efficientnet_lite_pytorch"}
 NEEDS_TORCH = ("exporter", "executors.torch", "executors.kernels", "executors.eager", "bench")

@@ -22,12 +22,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeflow import audit
-from edgeflow.check import check
 from edgeflow.executors.torch import TorchSegment
 from edgeflow.exporter import export, zoo
-from edgeflow.graph import Array, Attribute, Contract, Graph, Op, Weight
 from edgeflow.messages import Rect
-from edgeflow.ops import infer
+from edgeflow.model.check import check
+from edgeflow.model.graph import Array, Attribute, Contract, Graph, Op, Weight
+from edgeflow.model.ops import infer
 from edgeflow.tiles import kinds
 from edgeflow.tiles.cutout import Cutout, cut_out
 from edgeflow.tiles.grid import scaled, uneven

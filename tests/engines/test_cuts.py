@@ -15,10 +15,10 @@ from edgeflow.errors import EdgeflowError, ModelError
 from edgeflow.executors import torch as engine
 from edgeflow.executors.eager import EagerModule
 from edgeflow.exporter import export, zoo
-from edgeflow.graph import Graph
-from edgeflow.parcel import Parcel, Placed
-from edgeflow.placement import format_placement
-from edgeflow.split import Patch
+from edgeflow.layout.parcel import Parcel, Placed
+from edgeflow.layout.placement import format_placement
+from edgeflow.layout.split import Patch
+from edgeflow.model.graph import Graph
 
 
 def check_against_module(graph: Graph, module: torch.nn.Module) -> None:

@@ -37,14 +37,14 @@ from edgeflow.events import (
 )
 from edgeflow.executors.eager import EagerModule
 from edgeflow.exporter import export
-from edgeflow.graph import OPEN_MAX, Graph
 from edgeflow.io.compute import thread
 from edgeflow.io.compute.thread import ComputeThread
 from edgeflow.io.engine import Engine
 from edgeflow.io.store import Store
+from edgeflow.layout.parcel import parcel
 from edgeflow.messages import DEVICE
-from edgeflow.ops import PIXELS_A_BYTE
-from edgeflow.parcel import parcel
+from edgeflow.model.graph import OPEN_MAX, Graph
+from edgeflow.model.ops import PIXELS_A_BYTE
 
 RECIPE = {"input": "image", "height": 40, "width": 56, "crop": 0.875}
 

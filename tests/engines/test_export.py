@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its common name
 
-from edgeflow import audit, manifest
-from edgeflow.check import check
+from edgeflow import audit
 from edgeflow.errors import ModelError
 from edgeflow.exporter import Card, export
-from edgeflow.graph import Graph
+from edgeflow.model import manifest
+from edgeflow.model.check import check
+from edgeflow.model.graph import Graph
 
 
 def exported(module: nn.Module, *inputs: Tensor) -> Graph:

@@ -26,8 +26,8 @@ from edgeflow.demo.pictures import find
 from edgeflow.draft.inputs import parse_contract
 from edgeflow.errors import ModelError
 from edgeflow.exporter import export, zoo
-from edgeflow.graph import Graph
 from edgeflow.importer import import_onnx
+from edgeflow.model.graph import Graph
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*ONNX export.*"),

@@ -19,9 +19,9 @@ from onnx.reference import ReferenceEvaluator
 
 from edgeflow import audit
 from edgeflow.errors import ModelError
-from edgeflow.graph import Graph
 from edgeflow.importer import import_onnx
 from edgeflow.importer.convert import CONVERTERS
+from edgeflow.model.graph import Graph
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(0)

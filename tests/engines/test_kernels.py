@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeflow.check import check
 from edgeflow.errors import ModelError
 from edgeflow.executors.kernels import MAKERS
 from edgeflow.executors.torch import TorchSegment, strides_of
-from edgeflow.graph import Array, Contract, Graph, Op, Weight
-from edgeflow.ops import KINDS, infer
+from edgeflow.model.check import check
+from edgeflow.model.graph import Array, Contract, Graph, Op, Weight
+from edgeflow.model.ops import KINDS, infer
 
 MAP = (1, 4, 6, 7)
 CONV = {"stride": (1, 1), "padding": (1, 1, 1, 1), "dilation": (1, 1), "groups": 1}

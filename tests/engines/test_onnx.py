@@ -28,8 +28,8 @@ from edgeflow.executors.onnx.model import write_model
 from edgeflow.executors.onnx.table import TABLE
 from edgeflow.executors.torch import TorchSegment
 from edgeflow.exporter import export, zoo
-from edgeflow.graph import Array, Graph
-from edgeflow.ops import KINDS
+from edgeflow.model.graph import Array, Graph
+from edgeflow.model.ops import KINDS
 from tests.engines.test_kernels import CASES, one_op
 
 

@@ -23,8 +23,8 @@ from edgeflow.cli.main import main
 from edgeflow.errors import EdgeflowError, ModelError, UsageError
 from edgeflow.executors import build
 from edgeflow.exporter import export, zoo
-from edgeflow.graph import Array, Graph, Op
 from edgeflow.messages import Rect
+from edgeflow.model.graph import Array, Graph, Op
 
 GRIDS = "2x1,2x2,uneven"
 MAKE = partial(build, threads=1)

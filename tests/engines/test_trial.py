@@ -29,15 +29,15 @@ from edgeflow.events import (
 from edgeflow.executors.onnx import OnnxSegment
 from edgeflow.executors.torch import TorchSegment
 from edgeflow.exporter import export
-from edgeflow.graph import Array, Graph
 from edgeflow.io import settings, trial
 from edgeflow.io.compute.segments import Run
 from edgeflow.io.compute.thread import ComputeThread
 from edgeflow.io.engine import Engine
 from edgeflow.io.store import Store
 from edgeflow.io.trial import KEPT, Memory, choose
+from edgeflow.layout.parcel import Parcel, parcel
 from edgeflow.messages import DEVICE
-from edgeflow.parcel import Parcel, parcel
+from edgeflow.model.graph import Array, Graph
 
 KEY = SegmentKey("0" * 64, 0, 0)
 

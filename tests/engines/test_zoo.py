@@ -9,7 +9,7 @@ import pytest
 from edgeflow import audit, picture
 from edgeflow.errors import UsageError
 from edgeflow.exporter import export, zoo
-from edgeflow.graph import Graph
+from edgeflow.model.graph import Graph
 
 skimage = pytest.importorskip("skimage")
 PICTURES = Path(skimage.__file__).parent / "data"

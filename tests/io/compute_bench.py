@@ -25,13 +25,13 @@ from edgeflow.events import (
     SegmentFailed,
     SegmentKey,
 )
-from edgeflow.graph import Array, Attribute, Contract, Graph, Op, Weight
 from edgeflow.io.compute.process import ComputeProcess
 from edgeflow.io.engine import Engine
 from edgeflow.io.store import Store
+from edgeflow.layout.parcel import Parcel, parcel
 from edgeflow.messages import DEVICE, Rect
-from edgeflow.ops import opset_of
-from edgeflow.parcel import Parcel, parcel
+from edgeflow.model.graph import Array, Attribute, Contract, Graph, Op, Weight
+from edgeflow.model.ops import opset_of
 
 KEY = SegmentKey("0" * 64, 0, 0)
 SIDE, CHANNELS = 48, 64

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgeflow.cost import LinkCost
+from edgeflow.costmodel.cost import LinkCost
 from edgeflow.errors import UsageError
 from edgeflow.io import clusterfile, profiles
 from edgeflow.io.settings import read_toml

@@ -26,11 +26,11 @@ from edgeflow.events import (
     SegmentUnbuildable,
 )
 from edgeflow.executors import build
-from edgeflow.graph import Array
 from edgeflow.io import settings
 from edgeflow.io.compute import process, state, tray
+from edgeflow.layout.parcel import Placed, parcel
 from edgeflow.messages import Rect
-from edgeflow.parcel import Placed, parcel
+from edgeflow.model.graph import Array
 from edgeflow.service import Service
 from tests.io.compute_bench import KEY, SIDE, Bench, image, is_alive, net, until
 

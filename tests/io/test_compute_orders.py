@@ -41,8 +41,8 @@ from edgeflow.io.compute.wire import (
     ToWorker,
     WireError,
 )
+from edgeflow.layout.parcel import Parcel, parcel
 from edgeflow.messages import Rates
-from edgeflow.parcel import Parcel, parcel
 from tests.io.compute_bench import KEY, image, net
 
 OTHER = SegmentKey("1" * 64, 0, 0)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from edgeflow.errors import UsageError
-from edgeflow.eventlog import End, Found, Gap, Head, Step, read
 from edgeflow.events import Heard, Tick
 from edgeflow.io import eventlog
 from edgeflow.io.eventlog import EventLog, view
 from edgeflow.messages import EDGE, Caps, Claim, Leader
+from edgeflow.mind.eventlog import End, Found, Gap, Head, Step, read
 
 CAPS = Caps("edge-1", 1, EDGE, "", "", 1, 1, (), (), None, True, True, (), "")
 LIMIT = 1 << 20

@@ -23,6 +23,7 @@ from edgeflow.bench.fuzzing.files import Count, Models, Settings
 from edgeflow.bench.fuzzing.forgery import Forger
 from edgeflow.bench.fuzzing.peer import Strangers, Way
 from edgeflow.bench.fuzzing.words import CLUSTER, Words
+from edgeflow.cluster.membership import PEERS_MAX
 from edgeflow.codec import (
     CodecError,
     decode_control,
@@ -39,7 +40,6 @@ from edgeflow.events import BrokerUp, Calibrated, Heard, Publish, Tick
 from edgeflow.io.arrivals import Arrived
 from edgeflow.io.lanes import Lane
 from edgeflow.io.links import Links
-from edgeflow.membership import PEERS_MAX
 from edgeflow.messages import (
     EDGE,
     Board,
@@ -56,7 +56,7 @@ from edgeflow.messages import (
     Status,
     Submit,
 )
-from edgeflow.node import NodeCore
+from edgeflow.mind.node import NodeCore
 from tests.io.test_links import drive, join, of, submit
 
 SEED = int(os.environ.get("EDGEFLOW_FUZZ_SEED", "1"))

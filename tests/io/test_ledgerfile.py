@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 from edgeflow.errors import EdgeflowError, UsageError
-from edgeflow.graph import Array
 from edgeflow.io.ledgerfile import LedgerFile, digest, read, read_events
-from edgeflow.ledger import End, Head, Submit, judge
+from edgeflow.ledger.judge import End, Head, Submit, judge
+from edgeflow.model.graph import Array
 
 HEAD = Head("job", "cam-1", 7, 1e9, 100.0, "c" * 64, "net", "3.11", "a machine", 4, 0.0)
 
 WRITER = """
 import sys, time
 from edgeflow.io.ledgerfile import LedgerFile
-from edgeflow.ledger import Head, Outcome, Submit
+from edgeflow.ledger.judge import Head, Outcome, Submit
 ledger = LedgerFile(sys.argv[1])
 ledger.write(Head("job", "cam-1", 7, 1e9, 0.0, "c" * 64, "net", "3.11", "a machine", 4, 0.0))
 frame = 0

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from edgeflow import manifest, modelfile
+from edgeflow import modelfile
 from edgeflow.errors import ModelError
-from edgeflow.graph import Array, Contract, Graph, Op, Weight
+from edgeflow.model import manifest
+from edgeflow.model.graph import Array, Contract, Graph, Op, Weight
 
 
 def toy() -> Graph:

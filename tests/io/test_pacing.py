@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from edgeflow.config import Emulate
+from edgeflow.estimation.receipts import Receipts
 from edgeflow.io.pacing import Pacing
 from edgeflow.messages import Receipt
-from edgeflow.receipts import Receipts
 
 
 def test_without_emulation_everything_leaves_at_once() -> None:

@@ -16,14 +16,14 @@ import msgspec
 import pytest
 
 import edgeflow
-from edgeflow.cli import chart
 from edgeflow.cli.main import main
-from edgeflow.cli.markup import Markup, element, join
 from edgeflow.io import clusterfile
 from edgeflow.io.settings import read_toml
+from edgeflow.layout.placement import format_placement, parse_placement
 from edgeflow.messages import TileMapView
-from edgeflow.placement import format_placement, parse_placement
 from edgeflow.planning import propose
+from edgeflow.views import chart
+from edgeflow.views.markup import Markup, element, join
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CLUSTER = CONFIGS / "clusters" / "pi-5g.toml"

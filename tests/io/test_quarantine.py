@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeflow.graph import Array
 from edgeflow.io import quarantine
 from edgeflow.io.quarantine import FILES_MAX, keep
-from edgeflow.parcel import parcel
+from edgeflow.layout.parcel import parcel
+from edgeflow.model.graph import Array
 
 IMAGE: dict[str, Array] = {
     "image": np.arange(12, dtype=np.uint8).reshape(1, 3, 4),

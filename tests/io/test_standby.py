@@ -17,7 +17,7 @@ from edgeflow.events import BuildSegment, SegmentBuilt, SegmentFailed, SegmentKe
 from edgeflow.io.compute.child import Child
 from edgeflow.io.compute.wire import Drop, Made, Start
 from edgeflow.messages import Rect
-from edgeflow.snapshot import DeploymentView
+from edgeflow.mind.snapshot import DeploymentView
 from tests.io.compute_bench import KEY, SIDE, Bench
 
 NEXT, LAST = SegmentKey("1" * 64, 0, 0), SegmentKey("2" * 64, 3, 1)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from edgeflow.errors import ModelError, UsageError
-from edgeflow.graph import Weight
 from edgeflow.io.store import SESSION_STEP, Store, next_session
+from edgeflow.model.graph import Weight
 
 BLOB = bytes(range(256)) * 40
 

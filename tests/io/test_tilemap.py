@@ -9,18 +9,18 @@ from itertools import pairwise
 import pytest
 from rich.console import Console
 
-from edgeflow.cli import tilepage, tileways
 from edgeflow.cli.status import tell_deployment
-from edgeflow.cli.tilefacts import by_segment, legend, lines, percent, raster, read_box
-from edgeflow.cli.tilemap import COLOURS, TileMaps, fitted, tile_map, tile_table
-from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost, NodeCost
+from edgeflow.layout.placement import parse_placement
+from edgeflow.layout.split import split
 from edgeflow.messages import DEVICE, EDGE, Rates, Rect, SegmentTime, TileMapView, TileView
-from edgeflow.placement import parse_placement
+from edgeflow.mind.snapshot import DeploymentView
 from edgeflow.sim.toy import TOY
-from edgeflow.snapshot import DeploymentView
-from edgeflow.split import split
 from edgeflow.tiles.grid import even, uneven
 from edgeflow.tiles.rect import overlap
+from edgeflow.views import tilepage, tileways
+from edgeflow.views.tilefacts import by_segment, legend, lines, percent, raster, read_box
+from edgeflow.views.tilemap import COLOURS, TileMaps, fitted, tile_map, tile_table
 
 RATES = Rates(1e9, 1e9, 1e9, 1e-6)
 NODES = {"cam-1": NodeCost("cam-1", DEVICE, None)} | {

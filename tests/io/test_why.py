@@ -9,11 +9,12 @@ from html.parser import HTMLParser
 import pytest
 from msgspec.structs import replace
 
-from edgeflow import wording
-from edgeflow.cli import why, whypage
-from edgeflow.cli.whystory import now, story, watched, when
+from edgeflow.cli import why
+from edgeflow.leader import wording
 from edgeflow.messages import Fallback, History, PlanChange
-from edgeflow.snapshot import DeploymentView
+from edgeflow.mind.snapshot import DeploymentView
+from edgeflow.views import whypage
+from edgeflow.views.whystory import now, story, watched, when
 
 THEN_S = 1_700_000_000.0
 DAY = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(THEN_S))

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from edgeflow import explore
+from edgeflow.frames import explore
 from edgeflow.sim.weather import Report, Weather, run_weather
 
 BUSY_S, IDLE_S = 15.0, 35.0

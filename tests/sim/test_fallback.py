@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeflow.heldplan import HeldPlan
+from edgeflow.plans.heldplan import HeldPlan
 from tests.sim.test_scenarios import Scene
 
 FAILOVER_S = 2.5

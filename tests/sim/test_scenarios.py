@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from edgeflow.events import Asked, Wanted
+from edgeflow.frames.tally import RETRIES_START
 from edgeflow.messages import Spec
 from edgeflow.sim.machine import Machine
 from edgeflow.sim.toy import MODEL
 from edgeflow.sim.world import World
-from edgeflow.tally import RETRIES_START
 
 WHOLE_DEADLINE_S = 5.0
 

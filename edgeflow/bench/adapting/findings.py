@@ -23,7 +23,7 @@ from edgeflow.bench.adapting.oracle import Table
 from edgeflow.bench.adapting.runs import frames_of, phases_of
 from edgeflow.bench.adapting.scenario import ALONG, NOMINAL, THIN, network
 from edgeflow.io import ledgerfile, tracefile
-from edgeflow.ledger import judge as judged
+from edgeflow.ledger.judge import judge as judged
 
 BROKEN = ("lost", "open", "duplicated", "unknown", "wrong")
 

@@ -35,7 +35,7 @@ from edgeflow.bench.adapting.visit import Visit, visiting
 from edgeflow.errors import DeployError, EdgeflowError
 from edgeflow.io import tracefile
 from edgeflow.lab import changes, conduct
-from edgeflow.placement import format_placement
+from edgeflow.layout.placement import format_placement
 
 WARM_FRAMES = 3
 """Of a plan by hand, before its frames count."""

@@ -17,9 +17,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from edgeflow.placement import nodes_named
-from edgeflow.records import AnyRecord
-from edgeflow.sheet import Sheet
+from edgeflow.layout.placement import nodes_named
+from edgeflow.ledger.records import AnyRecord
+from edgeflow.ledger.sheet import Sheet
 
 NEAR = 1.05
 """A plan whose time is at most so many times the best's is as good as the best."""

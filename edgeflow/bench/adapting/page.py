@@ -19,7 +19,7 @@ from typing import Any
 from edgeflow.bench.adapting import findings
 from edgeflow.bench.adapting.findings import Run
 from edgeflow.bench.adapting.oracle import Table
-from edgeflow.cli.markup import Markup, element, join
+from edgeflow.views.markup import Markup, element, join
 
 WIDTH, LEFT, RIGHT = 1200.0, 60.0, 20.0
 TOP, HIGH, GAP, LOW = 40.0, 340.0, 30.0, 110.0

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from edgeflow.cost import Cluster, CostModel
+from edgeflow.costmodel.cost import Cluster, CostModel
 from edgeflow.errors import EdgeflowError
-from edgeflow.graph import Graph
-from edgeflow.placement import Placement, format_placement, parse_placement
+from edgeflow.layout.placement import Placement, format_placement, parse_placement
+from edgeflow.model.graph import Graph
 from edgeflow.planning import propose
 
 PRUNE = 1.5

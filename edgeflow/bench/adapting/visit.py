@@ -21,20 +21,21 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from edgeflow import audit, manifest, modelfile
+from edgeflow import audit, modelfile
 from edgeflow.api import connect
 from edgeflow.bench.adapting.listen import Listener
 from edgeflow.cli.options import visitor
-from edgeflow.cost import Cluster
+from edgeflow.client.driver import Driver
+from edgeflow.client.flow import Flow
+from edgeflow.costmodel.cost import Cluster
 from edgeflow.demo.pictures import read_all
-from edgeflow.driver import Driver
 from edgeflow.errors import EdgeflowError, LabError
-from edgeflow.flow import Flow
-from edgeflow.graph import Graph
 from edgeflow.io.ledgerfile import LedgerFile, digest
 from edgeflow.lab import changes, conduct
-from edgeflow.records import Line, Outcome, Submit
-from edgeflow.survey import survey
+from edgeflow.ledger.records import Line, Outcome, Submit
+from edgeflow.model import manifest
+from edgeflow.model.graph import Graph
+from edgeflow.policy.survey import survey
 
 NAME = "adapt"
 """Of the deployment."""

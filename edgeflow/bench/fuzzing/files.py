@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeflow import manifest, modelfile
+from edgeflow import modelfile
 from edgeflow.bench.fuzzing import mutate
 from edgeflow.bench.fuzzing.subject import model
 from edgeflow.errors import EdgeflowError
 from edgeflow.io import clusterfile, settings
 from edgeflow.lab import labfile
+from edgeflow.model import manifest
 
 ROOT = Path(__file__).resolve().parents[3]
 TELL_MAX = 20

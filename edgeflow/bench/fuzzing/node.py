@@ -20,8 +20,8 @@ from typing import Any
 
 import edgeflow
 from edgeflow.bench.fuzzing import subject
+from edgeflow.client.driver import Driver
 from edgeflow.config import NodeConfig
-from edgeflow.driver import Driver
 from edgeflow.io.ledgerfile import LedgerFile
 from edgeflow.service import Service
 

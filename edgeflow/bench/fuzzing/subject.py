@@ -10,8 +10,8 @@ import hashlib
 
 import numpy as np
 
-from edgeflow.graph import Array, Attribute, Contract, Graph, Op, Weight
 from edgeflow.io.ledgerfile import digest
+from edgeflow.model.graph import Array, Attribute, Contract, Graph, Op, Weight
 
 SIDE = 16
 NAMES = ("one", "two", "three")

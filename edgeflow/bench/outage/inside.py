@@ -26,15 +26,15 @@ from edgeflow import audit, modelfile
 from edgeflow.api import connect
 from edgeflow.bench.outage.rows import AHEAD_S, SWITCH, Row
 from edgeflow.bench.outage.watch import Watch
+from edgeflow.client.driver import Driver
+from edgeflow.client.flow import Flow
 from edgeflow.demo.pictures import read_all
-from edgeflow.driver import Driver
-from edgeflow.flow import Flow
 from edgeflow.io import settings
 from edgeflow.io.ledgerfile import LedgerFile, digest
 from edgeflow.lab import changes, conduct, record
 from edgeflow.lab.labfile import LabFile
-from edgeflow.placement import parse_placement
-from edgeflow.records import Line, Outcome
+from edgeflow.layout.placement import parse_placement
+from edgeflow.ledger.records import Line, Outcome
 
 NAME = "faults"
 """Of the deployment."""

@@ -14,8 +14,8 @@ from edgeflow.bench.outage.rows import Row
 from edgeflow.bench.outage.verdict import Frame, Noted
 from edgeflow.bench.rivals import machine
 from edgeflow.io import ledgerfile
-from edgeflow.ledger import Figures, judge, quantile
-from edgeflow.records import AnyRecord
+from edgeflow.ledger.judge import Figures, judge, quantile
+from edgeflow.ledger.records import AnyRecord
 
 RETURN_S = 2.5
 """Nobody is blamed for so long after the broker is back: the largest pause before a node connects

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from edgeflow.ledger import quantile
-from edgeflow.records import AnyRecord, Outcome, Submit
+from edgeflow.ledger.judge import quantile
+from edgeflow.ledger.records import AnyRecord, Outcome, Submit
 
 LATE_MEDIANS = 2.0
 LATE_S_MIN = 0.2

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from edgeflow.bench.partitions.scene import FAR, cluster
-from edgeflow.cost import CostModel
-from edgeflow.graph import Graph
-from edgeflow.placement import Placement, format_placement
+from edgeflow.costmodel.cost import CostModel
+from edgeflow.layout.placement import Placement, format_placement
+from edgeflow.model.graph import Graph
 from edgeflow.planning import propose
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.hpa import placement_of, plan_row

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgeflow.cost import Cluster, CostModel, LinkCost
-from edgeflow.graph import Graph
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost
+from edgeflow.model.graph import Graph
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.hpa import plan_row
 from edgeflow.planning.local import LocalPlan

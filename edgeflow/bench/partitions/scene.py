@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeflow.cost import Cluster, LinkCost, NodeCost
+from edgeflow.costmodel.cost import Cluster, LinkCost, NodeCost
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates
 
 CAM, NEAR, FAR = "cam", "edge", "cloud"

@@ -17,18 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeflow import audit, manifest, modelfile
-from edgeflow.cost import Cluster, CostModel
-from edgeflow.flow import Flow
-from edgeflow.graph import Array, Graph
-from edgeflow.placement import Layout, TileMap, format_placement, parse_placement, tile_maps
+from edgeflow import audit, modelfile
+from edgeflow.client.flow import Flow
+from edgeflow.costmodel.cost import Cluster, CostModel
+from edgeflow.costmodel.tileviews import tile_views
+from edgeflow.layout.placement import Layout, TileMap, format_placement, parse_placement, tile_maps
+from edgeflow.model import manifest
+from edgeflow.model.graph import Array, Graph
 from edgeflow.planning import propose
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.tiling.together import best_tiled
-from edgeflow.survey import survey
+from edgeflow.policy.survey import survey
 from edgeflow.tiles.grid import even
 from edgeflow.tiles.rect import whole
-from edgeflow.tileviews import tile_views
 
 LEARN_FRAMES = 8
 """Frames of a plan before the next one is made with what was learned."""

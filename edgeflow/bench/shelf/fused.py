@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from edgeflow.bench.shelf.contest import recomputed_percent
-from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost
-from edgeflow.graph import Graph
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost, NodeCost
+from edgeflow.layout.placement import Layout, TileMap, format_placement, tile_maps
 from edgeflow.messages import DEVICE, EDGE, Rates
-from edgeflow.placement import Layout, TileMap, format_placement, tile_maps
+from edgeflow.model.graph import Graph
 from edgeflow.planning import propose
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.tiling.together import best_tiled

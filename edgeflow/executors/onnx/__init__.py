@@ -22,7 +22,7 @@ from edgeflow.encoded import recipe_in
 from edgeflow.errors import ModelError
 from edgeflow.executors.onnx.model import write_model
 from edgeflow.executors.onnx.session import Session
-from edgeflow.graph import Array, Contract, Graph
+from edgeflow.model.graph import Array, Contract, Graph
 
 
 class OnnxSegment:

@@ -18,7 +18,7 @@ from onnx import TensorProto, ValueInfoProto, helper, numpy_helper
 from edgeflow.errors import ModelError
 from edgeflow.executors.onnx.table import emit
 from edgeflow.executors.onnx.writer import ONNX_DTYPES, Job, Writer
-from edgeflow.graph import Array, Contract, Graph, Op
+from edgeflow.model.graph import Array, Contract, Graph, Op
 
 OPSET = 20
 """ONNX's: the first that has Gelu. IR is what came with it."""

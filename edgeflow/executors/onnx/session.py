@@ -20,7 +20,7 @@ import onnxruntime
 
 from edgeflow.errors import ModelError
 from edgeflow.executors.onnx.model import OnnxModel
-from edgeflow.graph import Array
+from edgeflow.model.graph import Array
 
 _ENDINGS = ("_kernel_time", "_nchwc")
 

@@ -16,7 +16,7 @@ import numpy as np
 from edgeflow.errors import ModelError
 from edgeflow.executors.onnx.windows import WINDOWS
 from edgeflow.executors.onnx.writer import ONNX_DTYPES, Emit, Job, Writer
-from edgeflow.graph import Array
+from edgeflow.model.graph import Array
 
 
 def emit(w: Writer, job: Job) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgeflow.executors.onnx.writer import Emit, Job, Writer
-from edgeflow.graph import Array
+from edgeflow.model.graph import Array
 
 
 def conv2d(w: Writer, job: Job) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
-from edgeflow.graph import Array, Contract, Op
+from edgeflow.model.graph import Array, Contract, Op
 
 
 @dataclass

@@ -23,13 +23,13 @@ from threading import Lock, Thread
 from msgspec.structs import replace
 
 from edgeflow.events import Event, SegmentKey
-from edgeflow.graph import Graph
 from edgeflow.io.compute.child import Child
 from edgeflow.io.compute.orders import Orders, Then
 from edgeflow.io.compute.state import Deaths, Job, Keep, Wanted
 from edgeflow.io.compute.wire import Build, Calibrate, Ran, Start, Started
 from edgeflow.io.inbox import Inbox
-from edgeflow.parcel import Parcel
+from edgeflow.layout.parcel import Parcel
+from edgeflow.model.graph import Graph
 
 log = logging.getLogger("edgeflow")
 

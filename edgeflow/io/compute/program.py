@@ -27,7 +27,6 @@ from threading import Lock, Thread
 from edgeflow.errors import EdgeflowError
 from edgeflow.events import SegmentFailed, SegmentKey, SegmentUnbuildable
 from edgeflow.executors import has_cuda
-from edgeflow.graph import Graph
 from edgeflow.io.allocator import keep_freed_memory
 from edgeflow.io.calibrate import calibrate
 from edgeflow.io.compute.segments import TEXT_CHARS_MAX, Compute, Run, bytes_at
@@ -47,8 +46,9 @@ from edgeflow.io.compute.wire import (
     ToWorker,
 )
 from edgeflow.io.worker import Worker
-from edgeflow.manifest import decode
-from edgeflow.parcel import Placed
+from edgeflow.layout.parcel import Placed
+from edgeflow.model.graph import Graph
+from edgeflow.model.manifest import decode
 
 GRAPHS_MAX = 4
 """Manifests kept decoded; of a thousand ops one is some megabytes."""

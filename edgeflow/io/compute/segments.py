@@ -25,19 +25,19 @@ import numpy as np
 from edgeflow import modelfile
 from edgeflow.encoded import example
 from edgeflow.errors import EdgeflowError, InputError, ModelError
+from edgeflow.estimation.timings import is_timed
 from edgeflow.events import SegmentBuilt, SegmentFailed, SegmentKey
 from edgeflow.executors import on_device, version_of
 from edgeflow.executors.piece import Piece, build_piece, reads_of
-from edgeflow.graph import Array, Graph
 from edgeflow.io.compute.wire import Build, Place, Start
 from edgeflow.io.probe import describe
 from edgeflow.io.slowness import Work
 from edgeflow.io.store import mapped
 from edgeflow.io.trial import Choice, Memory, choose, key_of
+from edgeflow.layout.parcel import Parcel, Placed
 from edgeflow.messages import Rect
-from edgeflow.parcel import Parcel, Placed
+from edgeflow.model.graph import Array, Graph
 from edgeflow.tiles.rect import columns, rows
-from edgeflow.timings import is_timed
 
 TEXT_CHARS_MAX = 1500
 """Of an engine's complaint."""

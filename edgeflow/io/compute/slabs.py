@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeflow.graph import Array
 from edgeflow.io.compute.wire import Laid
 from edgeflow.messages import Rect
+from edgeflow.model.graph import Array
 
 ALIGNED_BYTES = 64
 """Every tensor begins at a multiple of this, as an engine's own do."""

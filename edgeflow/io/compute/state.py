@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 from edgeflow.events import SegmentKey
 from edgeflow.executors.piece import reads_of
-from edgeflow.graph import Graph
 from edgeflow.io.compute.slabs import Form, lay
 from edgeflow.io.compute.wire import Build, Laid
+from edgeflow.layout.parcel import Parcel
 from edgeflow.messages import Rect
-from edgeflow.parcel import Parcel
+from edgeflow.model.graph import Graph
 from edgeflow.tiles.rect import columns, rows
 
 BUILD_DEATHS, REBUILD_DEATHS = 2, 5

@@ -17,13 +17,13 @@ from edgeflow.events import (
     SegmentUnbuildable,
 )
 from edgeflow.executors import has_cuda
-from edgeflow.graph import Graph
 from edgeflow.io.calibrate import calibrate
 from edgeflow.io.compute.segments import Compute
 from edgeflow.io.compute.wire import Build, Start
 from edgeflow.io.worker import Worker
+from edgeflow.layout.parcel import Parcel
 from edgeflow.messages import Rates
-from edgeflow.parcel import Parcel
+from edgeflow.model.graph import Graph
 
 SHORT_S = 0.0002
 """A segment this quick runs in the thread that asks: two thread switches cost as much."""

@@ -8,11 +8,11 @@ Invariant: the desk and the slab are ours alone from `lay` until `made` or `clea
 
 from __future__ import annotations
 
-from edgeflow.graph import Array
 from edgeflow.io.compute.slabs import Bytes, Form, Slab, Slabs, lay, view
 from edgeflow.io.compute.state import Job, Wanted
 from edgeflow.io.compute.wire import RunLaid
-from edgeflow.parcel import Parcel, Placed, take
+from edgeflow.layout.parcel import Parcel, Placed, take
+from edgeflow.model.graph import Array
 
 COPIED_BYTES = 256 << 10
 """Outputs up to this are copied out of shared memory: somebody may keep thousands of them."""

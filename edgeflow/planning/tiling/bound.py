@@ -24,7 +24,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edgeflow.cost import Cluster, CostModel, LinkCost, NodeCost, Seconds
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost, NodeCost, Seconds
 from edgeflow.messages import Rates
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.flow import Floats

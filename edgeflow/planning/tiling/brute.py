@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import permutations
 
+from edgeflow.layout.placement import Layout, TileMap
 from edgeflow.messages import Rect
-from edgeflow.placement import Layout, TileMap
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.proposal import PlanningError
 from edgeflow.planning.tiling.sharings import STRIPS_ALONE_MAX

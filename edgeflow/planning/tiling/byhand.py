@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from edgeflow.placement import Layout, TileMap, tile_maps
+from edgeflow.layout.placement import Layout, TileMap, tile_maps
+from edgeflow.layout.split import Split, split
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.proposal import PlanningError
 from edgeflow.planning.refuse import why_impossible
-from edgeflow.split import Split, split
 
 PLACES = "tiles are placed by hand for all layers or for none"
 

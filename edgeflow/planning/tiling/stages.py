@@ -6,7 +6,7 @@
 A *sharing* says which node has which rows of the map that crosses a position; several nodes have
 strips one below the other, and a strip without rows is no strip.
 
-Invariant: the arithmetic is that of `edgeflow.crew`, for strips of whole rows.
+Invariant: the arithmetic is that of `edgeflow.costmodel.crew`, for strips of whole rows.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeflow.exchange import arrivals, finishes, same
+from edgeflow.costmodel.exchange import arrivals, finishes, same
+from edgeflow.costmodel.workload import OVERHEADS, PACKINGS, class_rates
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.flow import Floats, Indices
 from edgeflow.planning.tiling.strips import Columns, Strips
-from edgeflow.workload import OVERHEADS, PACKINGS, class_rates
 
 NOBODY = -1
 """In place of a node's number, for a strip without rows."""

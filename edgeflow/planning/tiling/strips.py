@@ -18,9 +18,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeflow.cost import Workload
-from edgeflow.graph import Graph
+from edgeflow.costmodel.cost import Workload
 from edgeflow.messages import Rect
+from edgeflow.model.graph import Graph
 from edgeflow.planning.flow import Floats, Indices
 from edgeflow.planning.skip import blocks
 from edgeflow.planning.wiring import Wiring

@@ -15,8 +15,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgeflow.layout.placement import Layout, Placement, TileMap, tile_maps
 from edgeflow.messages import Rect
-from edgeflow.placement import Layout, Placement, TileMap, tile_maps
 from edgeflow.planning.candidates import Problem
 from edgeflow.planning.goal import ROUNDING, is_within
 from edgeflow.planning.tiling.bound import bound_of_tiles

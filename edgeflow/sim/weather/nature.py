@@ -2,7 +2,7 @@
 
     true rates   = those of the host · chance (a machine is not its data sheet)
     announced    = true rates · chance, class by class: what calibration gets wrong
-    layer        = `edgeflow.workload` at true rates · chance, by layer and by node · load
+    layer        = `edgeflow.costmodel.workload` at true rates · chance, by layer and by node · load
     message      = delay + bytes over a rate that changes while they cross
 
 No core sees any of it; cores hear what their shells measure.
@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgeflow.cost import NodeCost
-from edgeflow.graph import Graph
+from edgeflow.costmodel.cost import NodeCost
+from edgeflow.costmodel.workload import Seconds, Workload
 from edgeflow.messages import Caps, Endpoint, Rates, Rect
+from edgeflow.model.graph import Graph
 from edgeflow.sim.weather.script import ANY, Weather
 from edgeflow.traces import Trace
-from edgeflow.workload import Seconds, Workload
 
 HOST_SHARE, CLASS_SHARE = 0.25, 0.4
 """How far a host is from its kind, and calibration from the host."""

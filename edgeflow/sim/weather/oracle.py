@@ -2,7 +2,8 @@
 
     Nature at a time ─▶ Cluster of true prices ─▶ propose: the oracle   evaluate: a running plan
 
-Priced as `edgeflow.cost` prices: one frame alone, no noise, conditions as they are when it enters.
+Priced as `edgeflow.costmodel.cost` prices: one frame alone, no noise, conditions as they are when
+it enters.
 
 Invariant: no plan that the policies may use is better than the oracle's.
 """
@@ -11,9 +12,9 @@ from __future__ import annotations
 
 import math
 
-from edgeflow.cost import Cluster, CostModel, LinkCost
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost
 from edgeflow.errors import EdgeflowError
-from edgeflow.placement import format_placement, nodes_of, parse_placement
+from edgeflow.layout.placement import format_placement, nodes_of, parse_placement
 from edgeflow.planning import Proposal, propose
 from edgeflow.sim.weather.nature import Nature
 

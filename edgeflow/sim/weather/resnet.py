@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgeflow.graph import Attribute, Contract, Graph, Op, Weight
+from edgeflow.model.graph import Attribute, Contract, Graph, Op, Weight
 from edgeflow.sim.toy import Toy, digest
 
 Shape = tuple[int, ...]

@@ -15,7 +15,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from edgeflow.cost import Cluster, LinkCost, NodeCost
+from edgeflow.costmodel.cost import Cluster, LinkCost, NodeCost
 from edgeflow.errors import UsageError
 from edgeflow.messages import CLOUD, DEVICE, EDGE, Rates, Tier
 from edgeflow.traces import Trace

@@ -4,7 +4,8 @@
     SendTensors ─▶ behind what is on the link already ─▶ receipt ─▶ Transferred
     each second ─▶ Sampled
 
-What is measured, when and how, is `edgeflow.timings`, `edgeflow.receipts`: those of the field.
+What is measured, when and how, is `edgeflow.estimation.timings` and `edgeflow.estimation.receipts`:
+those of the field.
 
 Invariant: the core learns of Nature only what it would learn on machines.
 """
@@ -16,6 +17,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
+from edgeflow.estimation.receipts import UNASKED, Receipts
+from edgeflow.estimation.timings import is_timed
 from edgeflow.events import (
     BuildSegment,
     Deliver,
@@ -26,11 +29,9 @@ from edgeflow.events import (
     SendProbe,
 )
 from edgeflow.messages import Caps, Receipt
-from edgeflow.receipts import UNASKED, Receipts
 from edgeflow.sim.body import Disk, Surroundings
 from edgeflow.sim.machine import TICK_S, Machine
 from edgeflow.sim.weather.nature import Nature
-from edgeflow.timings import is_timed
 
 RUN_NOISE, LAYER_NOISE, WIRE_NOISE = 0.05, 0.05, 0.03
 """Of a run, of each of its layers beside the others, of a message: deviation of the log."""

@@ -1,0 +1,1 @@
+"""A process that submits frames: `flow` (deploy, submit, look around), `driver` (load)."""

@@ -1,0 +1,1 @@
+"""What became of every frame: records, by frame on a sheet, and judged into figures."""

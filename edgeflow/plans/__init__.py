@@ -1,0 +1,1 @@
+"""Plans as every node keeps them: wanted, held, prepared, with the models and bytes they need."""

@@ -1,0 +1,1 @@
+"""Asking the planner about a cluster on paper (`scene`)."""
