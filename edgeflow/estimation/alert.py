@@ -15,8 +15,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edgeflow.estimation.estimate import LinkEstimate, RatioEstimate
+from edgeflow.estimation.estimate import LinkEstimate
 from edgeflow.estimation.neighbour import Neighbour
+from edgeflow.estimation.ratio import RatioEstimate
 
 SHIFT = 0.2
 """Share by which something must differ from what was told. Lower tells noise, higher leaves more to

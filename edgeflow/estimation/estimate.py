@@ -1,4 +1,4 @@
-"""What measuring teaches: the speed of a link, and how wrong the prior is about a node.
+"""What measuring teaches: the speed of a link.
 
     sample ─▶ window ─▶ robust fit      one or two of the last few off: suspects, not fitted
                 └──────── step ─▶ cut   three in a row off to one side: it starts at the first
@@ -19,26 +19,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from edgeflow.estimation.steps import (
+    ALIKE,
+    LAST,
+    MEDIAN_ERROR,
+    NOISE,
+    RECENT,
+    SHARE,
+    after_step,
+    limit_of,
+    noisier,
+)
+
 WINDOW, LIGHT_WINDOW = 24, 12
 """Samples kept, of a link of those that tell its rate and of light ones: half must go wrong before
 the fit does. More takes longer, 0.1 ms a sample. Were they kept together, a small probe before each
 larger one would halve what is known of the rate."""
-RECENT, OFF, LAST = 5, 4, 3
-"""A step is believed when OFF of the RECENT last samples, or the LAST ones all, are off to one
-side; or all RECENT ones by half as much. Less believes three outliers of five: 7 in 10,000 samples
-where one of 20 is one."""
-LEAP, ALIKE = math.log(5.0), math.log(2.0)
-"""So far off, the last two are enough where they agree: it takes a step to slow two five-fold."""
-SIGMAS = 2.5
-"""How many deviations of a sample it must be off to count. More overlooks a halved rate under 20 %
-of noise, less sees steps in it: at 2.5 three in a row are one in a million, were noise normal."""
-SHARE = math.log(1.2)
-"""The least by which it must be off, however quiet the link: below, a step hardly matters."""
-NOISE, NOISE_SAMPLES = 0.15, (8, 32)
-"""The deviation of samples, as a share, while none has shown it; how many samples what is known of
-it counts as, at the start and at most. More is steadier, and later to see that noise has grown."""
-MEDIAN_ERROR = 1.25
-"""Standard error of a median over that of a mean: √(π/2) for normal noise."""
 SPREAD = 4.0
 """Largest over smallest message from which delay and rate can be told apart."""
 RATED_BYTES = 32_768
@@ -54,6 +50,10 @@ JITTER_S = 0.002
 BYTES_SHARE = 0.5
 """Of the quickest large message's time, what its bytes count for where sizes tell nothing. Less
 lets one crowded start of a fleet pass for a link on which whole maps are free."""
+TRIPS, CROWDED = 8, 2.0
+"""What a link adds beside bytes is at most so many times what the quickest of the last small
+messages took, however the others fared: those waited for what went to others over the same radio.
+More trips see later that a link got longer; the bytes count for it until then."""
 FASTER = 2.0
 """So many times as quick as it was told to be, a link is doubtful, and its other direction with it:
 a radio is one. Lower tries what noise makes of rates."""
@@ -76,6 +76,8 @@ class LinkEstimate:
     """Believed so far."""
     window: tuple[tuple[int, float], ...] = ()
     """(bytes, seconds), oldest first, since the last step."""
+    trips_s: tuple[float, ...] = ()
+    """Of the last small messages, also before it."""
 
     def add(self, nbytes: int, seconds: float) -> LinkEstimate:
         """With one more message that had the link alone; what cannot be a time is left out."""
@@ -83,7 +85,8 @@ class LinkEstimate:
             return self
         window = self._kept((*self.window, (nbytes, seconds)))
         start, trusted = self._judge(window)
-        delay_s, byte_s = self._fit([window[at] for at in trusted])
+        trips_s = (*self.trips_s, seconds)[-TRIPS:] if nbytes <= SMALL_BYTES else self.trips_s
+        delay_s, byte_s = self._fit_within([window[at] for at in trusted], trips_s)
         return LinkEstimate(
             delay_s=delay_s,
             bytes_per_s=1 / byte_s if byte_s > 0 else 0.0,
@@ -91,13 +94,15 @@ class LinkEstimate:
             noise=self._noisier(window[start:]),
             steps=self.steps + (start > 0),
             window=window[start:],
+            trips_s=trips_s,
         )
 
     def restarted(self, nbytes: int, seconds: float) -> LinkEstimate:
         """With one message as the first after a step that is known from elsewhere."""
         delay_s, window = min(self.delay_s, seconds / 2), ((nbytes, seconds),)
         rate = nbytes / max(seconds - delay_s, nbytes / FASTEST_BYTES_PER_S)
-        return LinkEstimate(delay_s, rate, self.samples + 1, self.noise, self.steps + 1, window)
+        known = self.samples + 1, self.noise, self.steps + 1
+        return LinkEstimate(delay_s, rate, *known, window, self.trips_s)
 
     def seconds(self, nbytes: int) -> float:
         """Expected for a message of so many bytes; its delay alone where the rate is not known."""
@@ -142,8 +147,8 @@ class LinkEstimate:
         for telling in (True, False):
             like = [at for at, (size, _) in enumerate(window) if self.is_telling(size) is telling]
             off = [_off(window[at][1], self.seconds(window[at][0])) for at in like[-RECENT:]]
-            limit = max(_limit(self.noise, len(like)), SHARE if telling else ALIKE)
-            if found := _after_step(off, limit):
+            limit = max(limit_of(self.noise, len(like)), SHARE if telling else ALIKE)
+            if found := after_step(off, limit):
                 start = like[-found]
                 # The small probe before a larger one belongs to it.
                 start -= telling and start > 0 and window[start - 1][0] <= SMALL_BYTES
@@ -159,15 +164,26 @@ class LinkEstimate:
         size, given = window[-RECENT - 1]
         if self.bytes_per_s <= 0 or not self.is_telling(size):
             return self.noise
-        return _noisier(self.noise, self.samples, _off(given, self.seconds(size)))
+        return noisier(self.noise, self.samples, _off(given, self.seconds(size)))
 
     def is_telling(self, nbytes: int) -> bool:
         """Has it so many bytes that they are most of its time?"""
         known = self.bytes_per_s
         return nbytes >= LIGHT_BYTES or (known > 0 and nbytes >= TELLING_S * known)
 
+    def _fit_within(
+        self, window: Sequence[tuple[int, float]], trips_s: Sequence[float]
+    ) -> tuple[float, float]:
+        """Delay and seconds of a byte, where the link adds no more than small messages say."""
+        delay_s, byte_s = self._fit(window)
+        most_s = CROWDED * min(trips_s, default=math.inf) + JITTER_S
+        byte_times_s = [(given - most_s) / size for size, given in window if self.is_telling(size)]
+        if delay_s <= most_s or byte_s <= 0 or not byte_times_s:
+            return delay_s, byte_s
+        return most_s, max(median(byte_times_s), 1 / FASTEST_BYTES_PER_S)
+
     def _fit(self, window: Sequence[tuple[int, float]]) -> tuple[float, float]:
-        """Delay and seconds of a byte."""
+        """Delay and seconds of a byte, by these messages alone."""
         is_first = self.bytes_per_s <= 0
         rated = [
             each
@@ -202,71 +218,6 @@ class LinkEstimate:
         return delay_s, max((given - delay_s) / size, 1 / FASTEST_BYTES_PER_S)
 
 
-@dataclass(frozen=True, slots=True)
-class RatioEstimate:
-    """Measured over predicted seconds of one model on one node."""
-
-    ratio: float = 1.0
-    samples: int = 0
-    """Taken in all."""
-    noise: float = NOISE
-    """Deviation of one sample from the ratio, as a share of it."""
-    steps: int = 0
-    """Believed so far."""
-    window: tuple[float, ...] = ()
-    """Logarithms, oldest first, since the last step."""
-
-    def add(self, ratio: float) -> RatioEstimate:
-        """With one more segment's measured over predicted; what is no ratio is left out."""
-        if not (math.isfinite(ratio) and ratio > 0):
-            return self
-        window = (*self.window, math.log(ratio))[-WINDOW:]
-        start, trusted = self._judge(window)
-        middle = median(window[at] for at in trusted)
-        window, noise = window[start:], self.noise
-        if len(window) > RECENT:
-            noise = _noisier(noise, self.samples, window[-RECENT - 1] - middle)
-        return RatioEstimate(
-            ratio=math.exp(middle),
-            samples=self.samples + 1,
-            noise=noise,
-            steps=self.steps + (start > 0),
-            window=window,
-        )
-
-    @property
-    def deviation(self) -> float:
-        """Standard error of the ratio, as a share of it."""
-        return MEDIAN_ERROR * self.noise / math.sqrt(max(1, len(self.window)))
-
-    def _judge(self, window: Sequence[float]) -> tuple[int, list[int]]:
-        """Where the window begins after a step at its end (0 without one), and what to fit."""
-        every = list(range(len(window)))
-        if self.samples < LAST:
-            return 0, every
-        off = [value - math.log(self.ratio) for value in window[-RECENT:]]
-        limit = max(_limit(self.noise, len(window)), SHARE)
-        if found := _after_step(off, limit):
-            return len(window) - found, every[-found:]
-        before = len(window) - len(off)
-        suspects = {before + at for at, value in enumerate(off) if abs(value) > limit}
-        return 0, [at for at in every if at not in suspects] or every
-
-
-def _after_step(off: Sequence[float], limit: float) -> int:
-    """How many of the last samples came after a step; 0 where there was none."""
-    for side in (1, -1):
-        beyond = [side * value > limit for value in off]
-        if sum(beyond) >= OFF or (len(beyond) >= LAST and all(beyond[-LAST:])):
-            return len(off) - beyond.index(True)
-        if len(off) == RECENT and min(side * value for value in off) > max(limit / 2, SHARE):
-            return RECENT
-        leap = [side * value for value in off[-2:]]
-        if len(leap) == 2 and min(leap) >= max(LEAP, limit) and max(leap) - min(leap) <= ALIKE:
-            return 2
-    return 0
-
-
 def _is_suspect(off: float, limit: float, telling: bool) -> bool:
     """Whether one message may be an outlier. Of light ones those are slow: a machine was busy. One
     that was quicker than the delay shows the delay wrong."""
@@ -286,15 +237,3 @@ def _slope(window: Sequence[tuple[int, float]], apart_bytes: float) -> float:
         for earlier in window[:at]
         if abs(later[0] - earlier[0]) >= apart_bytes
     )
-
-
-def _limit(noise: float, samples: int) -> float:
-    """How far one more sample may be off; few samples may be off together."""
-    return SIGMAS * noise * math.sqrt(1 + MEDIAN_ERROR**2 / max(1, samples))
-
-
-def _noisier(noise: float, samples: int, off: float) -> float:
-    """The noise with one more sample's distance, an outlier's cut: 1.25 times the mean of them."""
-    least, most = NOISE_SAMPLES
-    weight = min(least + samples, most)
-    return noise + (MEDIAN_ERROR * min(abs(off), SIGMAS * noise) - noise) / weight

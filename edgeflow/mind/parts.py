@@ -10,9 +10,9 @@ import numpy as np
 from edgeflow.cluster.election import Election
 from edgeflow.cluster.membership import Membership
 from edgeflow.costmodel.workload import NodeCost, Seconds, Workload
-from edgeflow.estimation.estimate import RatioEstimate
 from edgeflow.estimation.heat import Heat
 from edgeflow.estimation.neighbours import Neighbours
+from edgeflow.estimation.ratio import RatioEstimate
 from edgeflow.estimation.timings import Timings
 from edgeflow.events import Effect, Publish, Sampled
 from edgeflow.frames.bundles import Bundles

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from edgeflow.costmodel.cost import NodeCost, Seconds, Workload
-from edgeflow.estimation.estimate import RatioEstimate
+from edgeflow.estimation.ratio import RatioEstimate
 from edgeflow.estimation.timings import Timings
 from edgeflow.events import Effect, Publish
 from edgeflow.frames.explore import Explorer, Trial, is_explored

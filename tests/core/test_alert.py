@@ -7,8 +7,9 @@ import random
 import pytest
 
 from edgeflow.estimation.alert import REST_S, Alert
-from edgeflow.estimation.estimate import LinkEstimate, RatioEstimate
+from edgeflow.estimation.estimate import LinkEstimate
 from edgeflow.estimation.neighbour import Neighbour
+from edgeflow.estimation.ratio import RatioEstimate
 
 MODEL = "a" * 64
 FRAME = 150_000

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeflow.estimation.estimate import WINDOW, LinkEstimate, RatioEstimate
+from edgeflow.estimation.estimate import WINDOW, LinkEstimate
+from edgeflow.estimation.ratio import RatioEstimate
 
 SIZES = (1_000, 64_000, 250_000, 1_000_000)
 
@@ -114,6 +115,29 @@ def test_a_ratio_ignores_one_hiccup_and_follows_a_step_within_three_samples() ->
         found = found.add(3.0)
     assert found.ratio == pytest.approx(3.0)
     assert found.steps == 1
+
+
+def test_small_messages_that_waited_for_a_slow_radio_do_not_pass_for_its_delay() -> None:
+    """It was slowed to 4 Mbit/s, and is what another link's frames take as well."""
+    link, quick = LinkEstimate(), 100e6 / 8
+    for _ in range(WINDOW):
+        link = link.add(1024, 0.003).add(65_536, 0.003 + 65_536 / quick)
+    link = link.restarted(19_543, 0.356)
+    for nbytes, seconds in ((1024, 0.110), (8192, 0.018), (8192, 0.033), (8192, 0.019)):
+        link = link.add(nbytes, seconds)
+    link = link.add(36_712, 0.075)
+    assert link.bytes_per_s == pytest.approx(4e6 / 8, rel=0.15)
+    assert link.seconds(150_000) == pytest.approx(0.003 + 150_000 / 5e5, rel=0.15)
+
+
+def test_a_link_that_got_longer_is_known_once_all_small_messages_say_so() -> None:
+    link, rate = LinkEstimate(), 50e6 / 8
+    for delay_s, rounds in ((0.002, WINDOW), (0.05, 12)):
+        for _ in range(rounds):
+            link = link.add(1024, delay_s).add(65_536, delay_s + 65_536 / rate)
+            assert link.seconds(65_536) < delay_s + 65_536 / rate + 0.005
+    assert link.delay_s == pytest.approx(0.05, rel=0.1)
+    assert link.bytes_per_s == pytest.approx(rate, rel=0.2)
 
 
 def test_light_messages_of_a_busy_node_leave_the_rate_as_it_was() -> None:
