@@ -24,7 +24,7 @@ FRAMES = {
         "frame.spent >= ATTEMPTS_MAX",
         "False",
         ("D7",),
-        118,
+        36,
         groups=("links",),
     ),
     "deadlines are looked at late": Mutant(
