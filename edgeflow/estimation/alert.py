@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edgeflow.estimation.estimate import LinkEstimate
+from edgeflow.estimation.link import LinkEstimate
 from edgeflow.estimation.neighbour import Neighbour
 from edgeflow.estimation.ratio import RatioEstimate
 

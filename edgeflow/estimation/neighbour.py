@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, field
 
 from edgeflow.cluster.membership import EASED
-from edgeflow.estimation.estimate import FASTER, LinkEstimate
+from edgeflow.estimation.link import FASTER, LinkEstimate
 from edgeflow.messages import Endpoint, LinkReport
 
 PROBES_BYTES = (1 << 10, 64 << 10, 1 << 10, 256 << 10)
@@ -41,7 +41,7 @@ PROBE_SLOWED_S, SLOWED_S = 0.5, 10.0
 left it do not tell."""
 PROBE_TAKES_S = 0.04
 """Such a probe is as large as takes so long, 64 kB at most: 2 % of a slow link's time, 33 kB/s of a
-quick one's bytes. Less than `estimate.TELLING_S` would tell nothing."""
+quick one's bytes. Less than `link.TELLING_S` would tell nothing."""
 PROBE_BYTES_MIN, PROBE_BYTES_MAX = 8 << 10, 64 << 10
 DOUBT, DOUBTED_MAX = math.log(1.5), 3
 """So far off as a logarithm, a message asks for probes at once, so many in a row: a step is then

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from edgeflow.cluster.membership import Peer
-from edgeflow.estimation.estimate import LinkEstimate
+from edgeflow.estimation.link import LinkEstimate
 from edgeflow.estimation.neighbour import PROBE_SMALL_BYTES, PROBE_SMALL_S, Neighbour
 from edgeflow.events import CloseLink, Effect, OpenLink, SendProbe
 from edgeflow.layout.headers import size_bytes

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from edgeflow.estimation.estimate import LIGHT_BYTES, SMALL_BYTES
+from edgeflow.estimation.link import LIGHT_BYTES, SMALL_BYTES
 from edgeflow.events import Transferred
 from edgeflow.messages import Receipt
 

@@ -1,7 +1,7 @@
 """How long each layer of a model takes on this node, as far as it ran here.
 
     timed run ─▶ shape: which layer takes which part      level: of the first few runs, for ever
-    every run ─▶ estimate.RatioEstimate: how much slower than that the node is now
+    every run ─▶ ratio.RatioEstimate: how much slower than that the node is now
 
 A timed run moves no level: load and heat slow all layers alike and are the ratio's business, so
 that the two never count the same thing twice. Under a CPU quota the kernel stops a node in the

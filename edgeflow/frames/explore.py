@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from edgeflow.cluster.membership import EASED
-from edgeflow.estimation.estimate import FASTER
+from edgeflow.estimation.link import FASTER
 from edgeflow.frames.usual import Usual
 from edgeflow.messages import Spec
 from edgeflow.plans.heldplan import Place, Way
@@ -35,7 +35,7 @@ REST_S, REST_S_MAX = 10.0, 120.0
 """A place that no frame used for so long may have changed. Shorter finds a node that got idle
 sooner, and tries more in vain."""
 TRIALS, TRIALS_QUICK, QUICK = 3, 8, 0.95
-"""Samples that make an estimate believe a step (`edgeflow.estimation.estimate`); and that make it
+"""Samples that make an estimate believe a step (`edgeflow.estimation.steps`); and that make it
 sure of a gain of a sixth, where each trial takes less than this share of the usual."""
 NEWS = 0.8
 """A trial that takes less than this share of what was believed is news, and others follow it."""

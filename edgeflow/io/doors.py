@@ -68,7 +68,7 @@ class Doors:
         """The ports that were had."""
         return {lane: bound_port(socket) for lane, socket in self.sockets.items()}
 
-    def knocked(self, sender: RoutingId, connection: Connection) -> Knock:
+    def knocked(self, sender: RoutingId, connection: Connection) -> None:
         """Remember a Hello."""
         key = (sender.node, sender.session)
         knock = self._knocks.get(key)
@@ -79,7 +79,6 @@ class Doors:
         self._knocks.move_to_end(key)
         while len(self._knocks) > KNOCKS_MAX:
             self._knocks.popitem(last=False)
-        return knock
 
     def take(self, peer: str, session: int) -> Knock | None:
         """The knock of that session, once it has said Hello on both lanes."""

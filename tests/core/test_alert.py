@@ -7,7 +7,7 @@ import random
 import pytest
 
 from edgeflow.estimation.alert import REST_S, Alert
-from edgeflow.estimation.estimate import LinkEstimate
+from edgeflow.estimation.link import LinkEstimate
 from edgeflow.estimation.neighbour import Neighbour
 from edgeflow.estimation.ratio import RatioEstimate
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeflow.estimation.estimate import WINDOW, LinkEstimate
+from edgeflow.estimation.link import WINDOW, LinkEstimate
 from edgeflow.estimation.ratio import RatioEstimate
 
 SIZES = (1_000, 64_000, 250_000, 1_000_000)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from edgeflow.cluster.membership import EASED
 from edgeflow.codec import plan_hash
-from edgeflow.estimation.estimate import FASTER
+from edgeflow.estimation.link import FASTER
 from edgeflow.frames.explore import (
     AFTER_S,
     CALM_FRAMES,

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from edgeflow.cluster.membership import DEAD_S
 from edgeflow.codec import plan_hash
-from edgeflow.estimation.estimate import WINDOW
+from edgeflow.estimation.link import WINDOW
 from edgeflow.events import (
     Asked,
     BlobsChecked,

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace as changed
 
 from edgeflow.costmodel.cost import Cluster, LinkCost
-from edgeflow.estimation.estimate import LinkEstimate
+from edgeflow.estimation.link import LinkEstimate
 from edgeflow.layout.placement import format_placement, parse_placement
 from edgeflow.leader.prices import TOLD_FRAMES
 from edgeflow.messages import Board, Lately

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from edgeflow.estimation.estimate import LinkEstimate
+from edgeflow.estimation.link import LinkEstimate
 from edgeflow.estimation.receipts import EXPIRES_S, FATES, LOSS_PEERS, WAITING_MAX, Receipts
 from edgeflow.events import Transferred
 from edgeflow.messages import Receipt

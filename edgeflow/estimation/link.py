@@ -1,12 +1,12 @@
-"""What measuring teaches: the speed of a link.
+"""The speed of a link, as messages tell it.
 
     sample ─▶ window ─▶ robust fit      one or two of the last few off: suspects, not fitted
                 └──────── step ─▶ cut   three in a row off to one side: it starts at the first
 
 A median follows a step only after half its window, a mean swallows every outlier; so the window is
-long (steady), the fit ignores single outliers, and a step cuts the window (quick). Off is what lies
-beyond the noise, as a logarithm: twice as slow and twice as quick are equally far. How noisy a link
-or a node is outlives its steps, so that three samples do not pass for certainty.
+long (steady), the fit ignores single outliers, and a step cuts the window (quick). What is off is
+told by `edgeflow.estimation.steps`. How noisy a link is outlives its steps, so that three samples
+do not pass for certainty.
 
 Invariant: estimates are finite and not negative, whatever was measured. Fit after Theil (1950) and
 Sen, JASA 63 (1968): the median of the slopes between pairs.
