@@ -101,7 +101,7 @@ class Live:
                 self.lines.setdefault(each.plan, each.placement)
         if self.death.killed_s is None:
             self._maybe_kill(snapshot)
-        elif self.death.gap_s is None:
+        else:
             self._seek_leader(snapshot)
         if self.show.is_due():
             self.show.look(snapshot, self.flow.notices(), self.tally)
@@ -123,10 +123,12 @@ class Live:
     def _seek_leader(self, snapshot: Snapshot) -> None:
         assert self.death.killed_s is not None
         gap_s = time.monotonic() - self.death.killed_s
-        if snapshot.leader and snapshot.leader != self.death.before:
-            self.death.after, self.death.gap_s = snapshot.leader, gap_s
-            self.show.phase(f"{snapshot.leader} leads, {gap_s:.1f} s after")
-        elif gap_s > LEADER_S:
+        if snapshot.leader not in ("", self.death.before, self.death.after):
+            then = "then " if self.death.after else ""  # two claimed at once, and one yields
+            self.show.phase(f"{then}{snapshot.leader} leads, {gap_s:.1f} s after")
+            self.death.after = snapshot.leader
+            self.death.gap_s = gap_s if self.death.gap_s is None else self.death.gap_s
+        elif self.death.gap_s is None and gap_s > LEADER_S:
             raise EdgeflowError(f"no new leader within {LEADER_S:.0f} s of the kill")
 
     def _is_over(self) -> bool:

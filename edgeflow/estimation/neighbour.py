@@ -87,6 +87,8 @@ class Neighbour:
     """Probes sent since it is up, beside the first ones."""
     handed_s: float = -math.inf
     """When the last message that is known to have crossed it was handed over; they keep order."""
+    told_s: float = -math.inf
+    """When the last message that told the rate was handed over."""
     suspect: tuple[int, float] = (0, 0.0)
     """Bytes and seconds of the last message, where it took so long that the next one decides."""
     slowed_s: float = -math.inf
@@ -194,7 +196,7 @@ class Neighbour:
             self.presumed = (math.inf, -math.inf)
             self.suspect = (nbytes, seconds) if is_suspect else (0, 0.0)
         if has_stepped or self.estimate.is_telling(nbytes):
-            self.rated_s = now_s
+            self.rated_s, self.told_s = now_s, self.handed_s
             self.doubted = self.doubted + 1 if is_doubted else 0
         self._answered(seconds)
         if has_stepped:

@@ -12,23 +12,18 @@ Invariant: at most one link per peer, always to the session that membership beli
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from edgeflow.cluster.membership import Peer
 from edgeflow.estimation.link import LinkEstimate
 from edgeflow.estimation.neighbour import PROBE_SMALL_BYTES, PROBE_SMALL_S, Neighbour
-from edgeflow.events import CloseLink, Effect, OpenLink, SendProbe
+from edgeflow.events import CloseLink, Effect, OpenLink, SendProbe, Transferred
 from edgeflow.layout.headers import size_bytes
 from edgeflow.messages import Caps, LinkReport, ProbeData, TensorHead
 
 LIVE_S = 20.0
 """Without a frame for so long there is nothing to do."""
-SHARED_S = 1.0
-"""After a step every other link on which frames may leave is probed, unless its rate was told so
-lately: they may share what became slow, or quick, and a plan would lead there next. A camera has
-one radio."""
 PROBE_LOST_S = 10.0
 """A probe without a receipt for so long is sent again."""
 LINKS_MAX = 64
@@ -89,21 +84,13 @@ class Neighbours:
             link.is_up = False
             self._linked = None
 
-    def on_transferred(
-        self,
-        name: str,
-        nbytes: int,
-        seconds: float,
-        now_s: float,
-        loss: float = 0.0,
-        handed_s: float = -math.inf,
-    ) -> list[Effect]:
-        """A receipt: one more sample."""
-        link = self.links.get(name)
+    def on_transferred(self, receipt: Transferred, now_s: float) -> list[Effect]:
+        """One more sample."""
+        name, link = receipt.peer, self.links.get(receipt.peer)
         if link is None:
             return []
-        link.loss, link.handed_s = min(max(loss, 0.0), 1.0), handed_s
-        before = link.learn(nbytes, seconds, now_s)
+        link.loss, link.handed_s = min(max(receipt.loss, 0.0), 1.0), receipt.handed_s
+        before = link.learn(receipt.size_bytes, receipt.seconds, now_s)
         effects = self._next_probe(name, link, now_s)
         if before is not None:
             effects += self._look_around(name, link.estimate, before, now_s)
@@ -112,13 +99,14 @@ class Neighbours:
     def _look_around(
         self, stepped: str, now: LinkEstimate, before: LinkEstimate, now_s: float
     ) -> list[Effect]:
-        """Links that may share a radio or an up-link with one that became another: probed, and
-        presumed to be slower too until that tells."""
+        """Links that may share a radio or an up-link with one that became another, and on which
+        frames may leave: probed, and presumed to be slower too until that tells. A camera has one
+        radio. Not those whose rate a message told that left after the one that showed the step."""
         effects: list[Effect] = []
         nbytes = now.typical_bytes
         is_slower = now.seconds(nbytes) > before.seconds(nbytes)
         for name, link in self.links.items():
-            is_known = name == stepped or now_s - link.rated_s < SHARED_S
+            is_known = name == stepped or link.told_s >= self.links[stepped].handed_s
             if not link.is_way or not link.is_up or is_known or link.estimate.bytes_per_s <= 0:
                 continue
             if is_slower:

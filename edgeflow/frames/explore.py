@@ -8,7 +8,8 @@ REST_S. One trial that takes what was believed settles it; TRIALS where none eve
 it was quicker than believed; each time for twice as long. Trials that are quicker than the running
 plan cost nothing: they go on until its price is sure enough to follow, TRIALS_QUICK at most.
 A node whose other load went is doubtful at once, whatever settled it: what it does beside this
-deployment is in its heartbeat, and only a trial tells what is left. So is a link that got FASTER.
+deployment is in its heartbeat, and only a trial tells what is left. So is a link that got FASTER,
+and what trials settled beside one plan as soon as another runs.
 
 A way is tried while one of its places is doubtful, as long as it may be better than the running
 one: where believed to take no more than WORTH times as long, or where it would be quicker if the
@@ -249,6 +250,10 @@ class Explorer:
     ) -> None:
         """Seconds that each placement line should take: as things are known, and without load. What
         the last trial took is believed until those that follow it have changed what is known."""
+        if running != self.running:
+            for doubt in self.doubts.values():
+                if doubt.rest_s > REST_S:
+                    doubt.until_s, doubt.rest_s = min(doubt.until_s, now_s), REST_S
         usual, self.running, self.priced_s = now.get(running, math.inf), running, now_s
         found = self.believed.get(self.followed)
         self.believed = (

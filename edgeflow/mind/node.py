@@ -96,9 +96,7 @@ class NodeCore:
             Signal: self._on_signal,
             Tensors: self._on_tensors,
             ChunkStored: self._on_chunk,
-            Transferred: lambda event, now_s: self.parts.neighbours.on_transferred(
-                event.peer, event.size_bytes, event.seconds, now_s, event.loss, event.handed_s
-            ),
+            Transferred: self.parts.neighbours.on_transferred,
             ManifestLoaded: self._on_manifest,
             ManifestFailed: self._on_no_manifest,
             BlobsChecked: self._on_blobs_checked,

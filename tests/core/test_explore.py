@@ -198,6 +198,22 @@ def test_a_way_that_was_never_used_gets_some_trials_and_later_one_at_a_time() ->
     assert rests_s == [REST_S, 2 * REST_S, 4 * REST_S]
 
 
+def test_what_trials_settled_beside_one_plan_is_doubtful_beside_another() -> None:
+    found, now_s = explorer(), NOW_S
+    seconds = dict.fromkeys(LINES, USUAL_S)
+    settle(found, OTHER, now_s)
+    now_s += REST_S
+    settle(found, OTHER, now_s)
+    assert not found.is_doubtful(OTHER, now_s + REST_S)
+    found.believe(seconds, seconds, LINES[0], now_s)
+    assert not found.is_doubtful(OTHER, now_s + REST_S), "the same plan runs"
+    found.believe(seconds, seconds, LINES[2], now_s)
+    assert found.is_doubtful(OTHER, now_s)
+    assert not found.is_doubtful(RUNNING, now_s - REST_S), "its own frames told"
+    assert settle(found, OTHER, now_s) == 1
+    assert found.is_doubtful(OTHER, now_s + REST_S), "and not for as long as before"
+
+
 def test_a_way_that_is_believed_to_be_much_slower_is_not_tried() -> None:
     found = believing(1.01 * WORTH)
     assert found.choose([OTHER], NOW_S) is None

@@ -25,7 +25,7 @@ from edgeflow.estimation.neighbour import (
     SLOWED_S,
 )
 from edgeflow.estimation.neighbours import LINKS_MAX, PROBE_LOST_S, Neighbours, dials
-from edgeflow.events import CloseLink, Effect, OpenLink, SendProbe
+from edgeflow.events import CloseLink, Effect, OpenLink, SendProbe, Transferred
 from edgeflow.messages import (
     CLOUD,
     DEVICE,
@@ -63,7 +63,7 @@ def links() -> Neighbours:
     links.tick(MINE, [peer(caps("cloud-1", CLOUD))], False, 1.0)
     links.on_up("cloud-1", 1, 1.1)
     for _ in range(4):
-        links.on_transferred("cloud-1", 1000, AGAIN_S, 1.2)
+        transferred(links, "cloud-1", 1000, AGAIN_S, 1.2)
     return links
 
 
@@ -76,7 +76,7 @@ def test_a_quick_link_is_probed_thrice_and_a_slow_one_once() -> None:
             (probe,) = effects
             assert isinstance(probe, SendProbe)
             probes += 1
-            effects = links.on_transferred("cloud-1", probe.message.size_bytes, seconds, 1.2)
+            effects = transferred(links, "cloud-1", probe.message.size_bytes, seconds, 1.2)
         assert probes == sent == links.report(99.0)["cloud-1"].samples
 
 
@@ -178,7 +178,7 @@ def measured(bytes_per_s: float) -> Neighbours:
         assert isinstance(probe, SendProbe)
         found = receipt(links, probe, 0.002 + probe.message.size_bytes / bytes_per_s, 1.2)
     for at in range(30):
-        links.on_transferred("cloud-1", 150_000, 0.002 + 150_000 / bytes_per_s, 10.0 + at)
+        transferred(links, "cloud-1", 150_000, 0.002 + 150_000 / bytes_per_s, 10.0 + at)
     links.links["cloud-1"].rounds, links.links["cloud-1"].tripped_s = 6, 39.0
     return links
 
@@ -199,7 +199,14 @@ def until_quiet(
 
 def receipt(links: Neighbours, probe: Effect, seconds: float, now_s: float) -> list[Effect]:
     assert isinstance(probe, SendProbe)
-    return links.on_transferred("cloud-1", probe.message.size_bytes, seconds, now_s)
+    return transferred(links, "cloud-1", probe.message.size_bytes, seconds, now_s)
+
+
+def transferred(
+    links: Neighbours, name: str, nbytes: int, seconds: float, now_s: float
+) -> list[Effect]:
+    """A receipt that comes as soon as its message is there."""
+    return links.on_transferred(Transferred(name, nbytes, seconds, handed_s=now_s - seconds), now_s)
 
 
 def told(
@@ -214,9 +221,7 @@ def told(
 def slowed(links: Neighbours, bytes_per_s: float, now_s: float) -> None:
     """Frames that take as long as on a link of that rate, the last of them at `now_s`."""
     for at in range(6):
-        links.on_transferred(
-            "cloud-1", 150_000, 0.08 + 150_000 / bytes_per_s, now_s - 0.5 + at / 10
-        )
+        transferred(links, "cloud-1", 150_000, 0.08 + 150_000 / bytes_per_s, now_s - 0.5 + at / 10)
 
 
 def probe_s(links: Neighbours) -> float:
@@ -228,7 +233,7 @@ def probe_s(links: Neighbours) -> float:
 def test_after_one_far_too_slow_message_a_small_probe_decides() -> None:
     """A large one would be in the way of frames for half a second."""
     links = measured(4e6)
-    probes = until_quiet(links, links.on_transferred("cloud-1", 150_000, 1.2, 50.0), 125_000, 50.0)
+    probes = until_quiet(links, transferred(links, "cloud-1", 150_000, 1.2, 50.0), 125_000, 50.0)
     assert probes[0].message.size_bytes == PROBE_BYTES_MIN
     assert links.report(51.0)["cloud-1"].bytes_per_s < 2 * 125_000
     assert links.links["cloud-1"].estimate.steps == 1
@@ -236,7 +241,7 @@ def test_after_one_far_too_slow_message_a_small_probe_decides() -> None:
 
 def test_a_link_that_is_quick_again_is_rated_at_once_though_probes_waited_behind_frames() -> None:
     links = measured(125_000)
-    found, now_s = links.on_transferred("cloud-1", 150_000, 0.15, 50.0), 50.0
+    found, now_s = transferred(links, "cloud-1", 150_000, 0.15, 50.0), 50.0
     for seconds in (0.011, 0.011, 0.01, 0.01, 0.01, 0.01):
         if not found:
             break
@@ -249,7 +254,7 @@ def test_a_link_that_is_quick_again_is_rated_at_once_though_probes_waited_behind
 def test_a_link_that_has_just_got_slow_is_probed_often_for_a_while(links: Neighbours) -> None:
     """Who crowded it may be gone, and the frames that left it do not tell."""
     links = measured(4e6)
-    until_quiet(links, links.on_transferred("cloud-1", 150_000, 1.2, 50.0), 125_000, 50.0)
+    until_quiet(links, transferred(links, "cloud-1", 150_000, 1.2, 50.0), 125_000, 50.0)
     here = [peer(caps("cloud-1", CLOUD))]
     now_s, count = 50.1, 0
     while now_s < 50.0 + SLOWED_S:
@@ -261,7 +266,7 @@ def test_a_link_that_has_just_got_slow_is_probed_often_for_a_while(links: Neighb
 
 def test_one_far_too_slow_message_on_a_link_that_is_as_it_was_is_a_hiccup() -> None:
     links = measured(4e6)
-    until_quiet(links, links.on_transferred("cloud-1", 150_000, 1.2, 50.0), 4e6, 50.0)
+    until_quiet(links, transferred(links, "cloud-1", 150_000, 1.2, 50.0), 4e6, 50.0)
     assert links.report(51.0)["cloud-1"].bytes_per_s == pytest.approx(4e6, rel=0.1)
     assert links.links["cloud-1"].estimate.steps == 0
 
@@ -344,7 +349,7 @@ def test_frames_of_one_size_leave_delay_and_rate_to_small_probes() -> None:
     alive = [peer(caps("cloud-1", CLOUD))]
     for _ in range(30):
         now_s += 0.5
-        links.on_transferred("cloud-1", 150_000, delay_s + 150_000 / rate, now_s)
+        transferred(links, "cloud-1", 150_000, delay_s + 150_000 / rate, now_s)
         until_quiet(links, links.tick(MINE, alive, True, now_s), rate, now_s)
     known = links.report(99.0)["cloud-1"]
     assert known.bytes_per_s == pytest.approx(rate, rel=0.1)
@@ -380,7 +385,7 @@ def test_a_link_that_got_quick_is_known_to_be_after_one_look() -> None:
 def test_a_frame_that_took_far_too_long_is_followed_by_probes_at_once() -> None:
     quick, slow = 50e6 / 8, 4e6 / 8
     links = measured(quick)
-    found, now_s = links.on_transferred("cloud-1", 150_000, 0.002 + 150_000 / slow, 50.0), 50.0
+    found, now_s = transferred(links, "cloud-1", 150_000, 0.002 + 150_000 / slow, 50.0), 50.0
     while found:
         (probe,) = found
         assert isinstance(probe, SendProbe)
@@ -397,7 +402,7 @@ def test_a_quick_link_that_carries_small_messages_is_seldom_probed() -> None:
         alive = [peer(caps("cloud-1", CLOUD))]
         for at in range(80):
             now_s = 39.0 + at / 10
-            links.on_transferred("cloud-1", 5_000, 0.002 + 5_000 / rate, now_s)
+            transferred(links, "cloud-1", 5_000, 0.002 + 5_000 / rate, now_s)
             found = links.tick(MINE, alive, True, now_s)
             sizes |= {each.message.size_bytes for each in until_quiet(links, found, rate, now_s)}
         assert PROBE_SMALL_BYTES in sizes
@@ -417,22 +422,49 @@ def test_where_one_link_got_slow_the_others_of_this_node_are_looked_at(is_shared
         settle(links, links.on_up(name, 1, 1.1), rates, 1.2)
     for at in range(30):
         now_s = 10.0 + at / 2
-        links.on_transferred("cloud-1", 150_000, 0.002 + 150_000 / quick, now_s)
+        transferred(links, "cloud-1", 150_000, 0.002 + 150_000 / quick, now_s)
         settle(links, links.tick(camera, alive, True, now_s), rates, now_s)
     rates = {"cloud-1": slow, "edge-1": slow if is_shared else quick}
-    found = links.on_transferred("cloud-1", 150_000, 0.002 + 150_000 / slow, 25.5)
+    found = transferred(links, "cloud-1", 150_000, 0.002 + 150_000 / slow, 25.5)
     (look,) = found
     assert isinstance(look, SendProbe)
     size = look.message.size_bytes
     assert links.report(99.0)["edge-1"].bytes_per_s == pytest.approx(quick, rel=0.3)
-    found = links.on_transferred("cloud-1", size, 0.002 + size / slow, 25.6)
+    found = transferred(links, "cloud-1", size, 0.002 + size / slow, 25.6)
     assert links.report(25.7)["edge-1"].bytes_per_s == pytest.approx(slow, rel=0.5), "presumed"
     assert links.report(25.7 + PRESUMED_S)["edge-1"].bytes_per_s == pytest.approx(quick, rel=0.3)
     assert "edge-1" in settle(links, found, rates, 25.6)
     for name, rate in rates.items():
         assert links.report(25.7)[name].bytes_per_s == pytest.approx(rate, rel=0.3)
-    again = links.on_transferred("cloud-1", 150_000, 0.002 + 150_000 / slow, 26.0)
+    again = transferred(links, "cloud-1", 150_000, 0.002 + 150_000 / slow, 26.0)
     assert "edge-1" not in settle(links, again, rates, 26.1)
+
+
+@pytest.mark.parametrize("is_after", [True, False])
+def test_a_link_is_known_by_what_left_after_the_message_that_showed_the_step(
+    is_after: bool,
+) -> None:
+    """A rate that was told a moment ago, by what crossed before, says nothing of the radio now."""
+    quick, slow = 50e6 / 8, 4e6 / 8
+    links, alive = Neighbours("cam-1"), [peer(caps("cloud-1", CLOUD)), peer(caps("edge-1", EDGE))]
+    links.tick(caps("cam-1", DEVICE), alive, True, 1.0)
+    rates = {"cloud-1": quick, "edge-1": quick}
+    for name in rates:
+        settle(links, links.on_up(name, 1, 1.1), rates, 1.2)
+    for at in range(20):
+        transferred(links, "cloud-1", 150_000, 0.002 + 150_000 / quick, 20.0 + at / 4)
+    slow_s = 0.002 + 150_000 / slow
+    late = transferred(links, "cloud-1", 150_000, slow_s, 25.0)
+    found_s = 25.0 + slow_s + 0.05
+    transferred(links, "edge-1", 65_536, 0.01, found_s - 0.02 if is_after else 25.0 - slow_s)
+    size = late[0].message.size_bytes if isinstance(late[0], SendProbe) else 0
+    took_s = 0.002 + size / slow
+    again = links.on_transferred(Transferred("cloud-1", size, took_s, handed_s=25.05), found_s)
+    assert links.links["cloud-1"].estimate.steps == 1
+    is_asked = any(isinstance(each, SendProbe) and each.peer == "edge-1" for each in again)
+    assert is_asked == (not is_after)
+    presumed = links.report(found_s)["edge-1"].bytes_per_s
+    assert presumed == pytest.approx(quick if is_after else slow, rel=0.5)
 
 
 def settle(
@@ -445,7 +477,7 @@ def settle(
         assert isinstance(probe, SendProbe)
         asked.append(probe.peer)
         size, now_s = probe.message.size_bytes, now_s + 0.01
-        found += links.on_transferred(probe.peer, size, 0.002 + size / rates[probe.peer], now_s)
+        found += transferred(links, probe.peer, size, 0.002 + size / rates[probe.peer], now_s)
     return asked
 
 
@@ -454,8 +486,8 @@ def test_hiccups_of_a_busy_machine_ask_for_few_probes() -> None:
     links = measured(quick)
     for at in range(200):
         often = 3.0 if at % 3 == 0 else 1.0
-        found = links.on_transferred(
-            "cloud-1", 150_000, often * (0.002 + 150_000 / quick), 50 + at * 0.1
+        found = transferred(
+            links, "cloud-1", 150_000, often * (0.002 + 150_000 / quick), 50 + at * 0.1
         )
         while found:
             asked += 1
