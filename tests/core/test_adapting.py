@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import pytest
@@ -235,6 +236,38 @@ def test_what_a_job_measured_is_put_into_the_table_once(tmp_path: Path) -> None:
     measured.measure(job)
     again = Table.load(tmp_path / "table.json", MACHINE)
     assert again.times_ms == {"net": {"cloud busy": {CAM: [200.0] * 6}}}
+
+
+class Noisy(runs.Runs):
+    """In place of a lab: each stay in it is a little quicker or slower for each plan."""
+
+    stays_ms: ClassVar = [
+        {CAM: 200.0, CLOUD: 190.0, EDGE: 300.0},
+        {CAM: 200.0, CLOUD: 205.0, EDGE: 300.0},
+    ]
+
+    def do(self, job: Job) -> None:
+        folder = self.out / job.name
+        folder.mkdir()
+        now = self.stays_ms[len(list(self.out.iterdir())) - 1]
+        lines = job.wanted or tuple(now)
+        found = {line: {"times_ms": [now[line]] * job.counted} for line in lines}
+        (folder / "found.json").write_text(json.dumps(found))
+
+
+def test_plans_close_to_the_best_are_measured_again_before_one_is_called_the_best(
+    tmp_path: Path,
+) -> None:
+    table = Table(tmp_path.parent / "table.json", MACHINE)
+    job = Job("measure", "/nowhere/net.safetensors", "net", condition="thin")
+    Noisy(tmp_path, tmp_path / "no.toml", table).measure(job)
+    counts = {line: len(each) for line, each in table.times_ms["net"]["thin"].items()}
+    assert counts == {CAM: 36, CLOUD: 36, EDGE: 12}
+    assert table.ranking("net", "thin")[0] == (0.2, CAM)
+    assert table.unsure("net", "thin") == ()
+    table.add("net", "nominal", CLOUD, [100.0] * 12)
+    table.add("net", "nominal", CAM, [200.0] * 12)
+    assert table.unsure("net", "nominal") == (), "the best stands alone"
 
 
 def test_a_run_along_a_trace_has_its_regret(tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ class Job(Struct, frozen=True):
     """Lines that need not be measured."""
     wanted: tuple[str, ...] = ()
     """Lines to measure, and no others; none: whatever is promising."""
+    counted: int = COUNTED_FRAMES
+    """Frames of each of these."""
     trace: str = ""
     trace_file: str = ""
     seconds: float = 600.0
@@ -108,7 +110,7 @@ def measure(visit: Visit, job: Job) -> None:
     while todo:
         for line in todo:
             if line not in known:
-                found[line] = _by_hand(visit, line)
+                found[line] = _by_hand(visit, line, job.counted)
                 known.add(line)
                 (visit.folder / "found.json").write_text(json.dumps(found))
         is_over = bool(job.wanted) or len(found) >= PLANS_MAX + len(visit.cluster().nodes)
@@ -132,7 +134,7 @@ def _undivided(visit: Visit) -> list[str]:
     return [format_placement(visit.graph, dict.fromkeys(names, node)) for node in nodes]
 
 
-def _by_hand(visit: Visit, line: str) -> dict[str, Any]:
+def _by_hand(visit: Visit, line: str, frames: int) -> dict[str, Any]:
     """Milliseconds of a plan's frames, beside what was predicted then."""
     try:
         visit.wish("mincut", BY_HAND_S, line)
@@ -140,7 +142,7 @@ def _by_hand(visit: Visit, line: str) -> dict[str, Any]:
         return {"times_ms": [], "predicted_ms": None, "refused": str(error)}
     warm_ms = visit.some(WARM_FRAMES)
     rate_fps = min([RATE_FPS_MAX, *(1e3 * BUSY_SHARE / each for each in warm_ms)])
-    times_ms = visit.some(COUNTED_FRAMES, rate_fps)
+    times_ms = visit.some(frames, rate_fps)
     predicted_s = plans.predicted_s(visit.graph, visit.cluster(), line)
     middle = sorted(times_ms)[len(times_ms) // 2] if times_ms else float("nan")
     note(f"  {middle:7.0f} ms, predicted {predicted_s * 1e3:7.0f}: {line}")

@@ -1,6 +1,7 @@
 """What each plan takes under each condition, measured by hand in the same lab: the oracle.
 
     (model, condition, placement line) ─▶ milliseconds of some frames ─▶ median ─▶ the best
+    close to the best                  ─▶ more frames, in another lab
 
 It lies on disk as JSON and grows: what was measured once is not measured again, and what a policy
 ran that nobody had thought of is added later.
@@ -20,6 +21,10 @@ from edgeflow.errors import UsageError
 
 FRAMES_MIN = 5
 """Frames that a median is made of, at least."""
+
+CLOSE, FRAMES_SURE = 1.1, 24
+"""A plan that comes so close to the best is measured again, so many frames of it, in another lab:
+after a dozen it is chance which of two is the best, and whether the other is within 5 % of it."""
 
 Times = dict[str, list[float]]
 
@@ -71,6 +76,14 @@ class Table:
         """(median seconds, line) of all that were measured, the best first."""
         lines = self.known(model, condition)
         return sorted((self.seconds(model, condition, line) or 0.0, line) for line in lines)
+
+    def unsure(self, model: str, condition: str) -> tuple[str, ...]:
+        """The best and what comes close to it, as far as they were measured too seldom; none where
+        the best stands alone."""
+        ranking, times = self.ranking(model, condition), self._of(model, condition)
+        close = [line for seconds, line in ranking if seconds <= CLOSE * ranking[0][0]]
+        seldom = [line for line in close if len(times[line]) < FRAMES_SURE]
+        return tuple(seldom) if len(close) > 1 else ()
 
     def best_s(self, model: str, condition: str) -> float | None:
         """Median of the best plan; None where none was measured."""
