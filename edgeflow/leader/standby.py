@@ -45,8 +45,10 @@ BUSY = 1.5
 """A node so many times as slow as when it was timed has a load that may go."""
 GUESS = 2.0
 """What is only guessed may be so many times better: more tries what is hardly ever worth it."""
-SERVED = 1.1
-"""A scene needs nothing where something prepared is at most so much slower than its best plan."""
+SERVED, SERVED_IDLE = 1.1, 1.02
+"""A scene needs nothing where something prepared is at most so much slower than its best plan. Of a
+node whose load may go less: that it went is known from frames that compute there, and who has only
+the last layer there, in a plan that serves nearly as well, never learns it."""
 SCENES_MAX, SCENE_LAYERS_MAX = 12, 1000
 """Looked at, and their layers in all: a plan each, 2 ms of a desktop's core for 30 layers. Of deep
 networks only the likeliest: the leader hears nothing meanwhile."""
@@ -64,6 +66,8 @@ class Change(NamedTuple):
     cluster: Cluster
     weight: float
     """How likely, beside the others."""
+    served: float = SERVED
+    """By something that takes at most so many times as long as its best plan."""
 
 
 class Standby(NamedTuple):
@@ -87,7 +91,7 @@ class _Scene:
     @property
     def gain(self) -> float:
         """What preparing its best plan is worth; 0 where it is served."""
-        if self.served <= SERVED * self.value:
+        if self.served <= self.change.served * self.value:
             return 0.0
         return self.change.weight * (1 - self.value / self.served)
 
@@ -185,7 +189,7 @@ def changes(cluster: Cluster, used: Collection[str]) -> Iterator[Change]:
             slow = f"{name} gets {SLOWER:g} times as slow"
             yield Change(slow, _paced(cluster, name, node.ratio * SLOWER), 0.8)
         if node.layers_s and node.ratio >= BUSY:
-            yield Change(f"{name} gets idle", _paced(cluster, name, 1.0), 1.0)
+            yield Change(f"{name} gets idle", _paced(cluster, name, 1.0), 1.0, SERVED_IDLE)
         if name not in used and _is_guessed(cluster, name):
             better = f"{name} is {GUESS:g} times as good as guessed"
             yield Change(better, _brighter(cluster, name), 0.9)
@@ -212,8 +216,9 @@ def _scenes(
 
 def _kept(scene: _Scene, known: Sequence[Layout], usable: Collection[str]) -> Layout | None:
     """What is there already and serves it."""
+    most = scene.change.served * scene.value
     here = (each for each in known if nodes_of(each) <= set(usable))
-    return next((each for each in here if scene.price(each) <= SERVED * scene.value), None)
+    return next((each for each in here if scene.price(each) <= most), None)
 
 
 def _is_apart(one: float, other: float) -> bool:

@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 from msgspec.structs import replace as changed
 
-from edgeflow.costmodel.cost import Cluster, LinkCost
+from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost
 from edgeflow.layout.placement import Layout, format_placement, nodes_of, parse_placement
 from edgeflow.leader import standby
 from edgeflow.leader.cover import WEIGHTS_FACTOR
 from edgeflow.leader.standby import (
     GUESS,
     SERVED,
+    SERVED_IDLE,
     SLOWER,
     STANDBYS_MAX,
     STEP,
@@ -118,6 +119,24 @@ def test_a_busy_node_may_get_idle() -> None:
     (idle,) = [each for each in changes(fleet, {"edge"}) if each.what == "cloud gets idle"]
     assert idle.cluster.nodes["cloud"].ratio == 1.0
     assert "cloud gets idle" in [each.what for each in found(fleet, on("edge"), on("cam"))]
+
+
+def test_a_busy_node_has_its_plan_ready_though_another_would_serve_nearly_as_well() -> None:
+    """That its load went is seen by frames that compute there alone."""
+    timed = replace(GOOD.nodes["cloud"], layers_s=(0.002,) * len(NAMES))
+    for percent in range(100, 1, -1):
+        edge = replace(GOOD.nodes["edge"], ratio=percent / 100)
+        idle = replace(GOOD, nodes={**GOOD.nodes, "cloud": timed, "edge": edge})
+        best = ask(SPEC, GRAPH, idle, ())
+        times = CostModel(GRAPH, idle).evaluate(on("edge")).total_s / best.predicted_s
+        if times < 1.07:
+            break
+    assert SERVED_IDLE < times < SERVED
+    assert nodes_of(best.placement) == {"cloud"}
+    busy = replace(idle, nodes={**idle.nodes, "cloud": replace(timed, ratio=6.0)})
+    assert "cloud gets idle" in [each.what for each in found(busy, on("edge"), on("cam"))]
+    ready = found(busy, on("edge"), best.placement)
+    assert "cloud gets idle" not in [each.what for each in ready]
 
 
 def test_a_slow_radio_slows_links_down_to_what_it_can_and_no_further() -> None:
