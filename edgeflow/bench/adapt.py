@@ -5,10 +5,11 @@
                         [--json]                                           root, like any lab
 
 In configs/labs/adapt.toml, whose every change makes another plan the best. First the oracle: all
-plans worth it are measured by hand under every condition. Then each policy goes through the same
-phases in a fresh lab, while frames come in at a rate (2 a second; VGG-16 1 in 2 s): how many frames
-and seconds until what runs takes at most 5 % longer than the best plan, for 20 frames. Then the
-radio follows a trace (regret: mean latency over that of the best plan at each moment), and noise.
+plans worth it are measured by hand under every condition, those close to the best once more in
+another lab. Then each policy goes through the same phases in a fresh lab, while frames come in at a
+rate (2 a second; VGG-16 1 in 2 s): how many frames and seconds until what runs takes at most 5 %
+longer than the best plan, for 20 frames. Then the radio follows a trace (regret: mean latency over
+that of the best plan at each moment), and noise.
 
 Every answer stands in a ledger and is compared bit for bit. FOLDER keeps all of it, with a picture
 of each run; the same command goes on where it was ended. Exit code 1 where a frame was lost,

@@ -36,6 +36,7 @@ class Death:
     after: str = ""
     killed_s: float | None = None
     gap_s: float | None = None
+    """Until somebody led again."""
     carried: bool = False
     """It was in the plan, with frames under way."""
     frame: int = 0
@@ -127,7 +128,8 @@ class Live:
             then = "then " if self.death.after else ""  # two claimed at once, and one yields
             self.show.phase(f"{then}{snapshot.leader} leads, {gap_s:.1f} s after")
             self.death.after = snapshot.leader
-            self.death.gap_s = gap_s if self.death.gap_s is None else self.death.gap_s
+            if self.death.gap_s is None:
+                self.death.gap_s = gap_s
         elif self.death.gap_s is None and gap_s > LEADER_S:
             raise EdgeflowError(f"no new leader within {LEADER_S:.0f} s of the kill")
 

@@ -103,10 +103,10 @@ class Neighbours:
         frames may leave: probed, and presumed to be slower too until that tells. A camera has one
         radio. Not those whose rate a message told that left after the one that showed the step."""
         effects: list[Effect] = []
-        nbytes = now.typical_bytes
+        nbytes, shown_s = now.typical_bytes, self.links[stepped].handed_s
         is_slower = now.seconds(nbytes) > before.seconds(nbytes)
         for name, link in self.links.items():
-            is_known = name == stepped or link.told_s >= self.links[stepped].handed_s
+            is_known = name == stepped or link.told_s >= shown_s
             if not link.is_way or not link.is_up or is_known or link.estimate.bytes_per_s <= 0:
                 continue
             if is_slower:

@@ -71,7 +71,7 @@ class Job(Struct, frozen=True):
     wanted: tuple[str, ...] = ()
     """Lines to measure, and no others; none: whatever is promising."""
     counted: int = COUNTED_FRAMES
-    """Frames of each of these."""
+    """Frames of each line that is measured, beside WARM_FRAMES."""
     trace: str = ""
     trace_file: str = ""
     seconds: float = 600.0

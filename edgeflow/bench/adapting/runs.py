@@ -68,7 +68,7 @@ class Runs:
         if unsure:
             again = replace(job, repeat=self._measured(job), wanted=unsure, counted=FRAMES_SURE)
             self.do(again)
-            self._take(again, frozenset())
+            self._take(again)
 
     def measure_unknown(self, converged: Iterable[Job]) -> None:
         """Plans that policies ran and nobody had measured, under the conditions they ran under."""
@@ -85,7 +85,8 @@ class Runs:
         """How many jobs measured its network: a number that none of them has."""
         return len(list(self.out.glob(f"measure-{job.network}-*")))
 
-    def _take(self, job: Job, known: frozenset[str]) -> None:
+    def _take(self, job: Job, known: frozenset[str] = frozenset()) -> None:
+        """Put what a job measured into the table, but for lines that it need not have measured."""
         found = self.out / job.name / "found.json"
         for line, each in (json.loads(found.read_text()) if found.exists() else {}).items():
             if line not in known and each["times_ms"]:
