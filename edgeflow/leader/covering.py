@@ -1,6 +1,6 @@
 """When a plan is prepared again, the same, with variants beside it.
 
-    committed ──COVER_S, or the fleet changed─────────▶ the plan under a new id, with fallbacks
+    committed ──COVER_S, another fleet, or a new link─▶ the plan under a new id, with fallbacks
               ──RECOVER_S, and conditions moved far───▶ and likely next plans, as they are now
 
 The variants are in this order: the running plan, what stands in for lost nodes
@@ -21,8 +21,9 @@ from edgeflow.costmodel.cost import Cluster
 from edgeflow.errors import EdgeflowError
 from edgeflow.layout.placement import Layout, format_placement, nodes_named, parse_placement
 from edgeflow.leader.capacity import Capacity
+from edgeflow.leader.change import has_come, has_moved
 from edgeflow.leader.cover import VARIANTS_MAX, Cover, cover, left_over, needs
-from edgeflow.leader.standby import has_moved, in_words, standbys
+from edgeflow.leader.standby import in_words, standbys
 from edgeflow.leader.watch import Watch
 from edgeflow.messages import Plan, Spec
 from edgeflow.model.graph import Graph
@@ -55,7 +56,7 @@ class Covering:
             for name, node in cluster.nodes.items()
             if node.rates is not None and name not in shunned
         )
-        is_new = watch.covered != (plan.id, fleet)
+        is_new = watch.covered != (plan.id, fleet) or has_come(watch.scene, cluster)
         if not is_new and not self._is_stale(watch, cluster, now_s):
             return None
         found, likely = self._beside(watch, spec, graph, cluster, plan, shunned)

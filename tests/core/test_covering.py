@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from edgeflow.leader.covering import COVER_S, RECOVER_S
-from edgeflow.leader.replan import REVIEW_S
+from edgeflow.leader.replan import REVIEW_S, SETTLE_S
 from edgeflow.messages import LinkReport, Load, Plan
 from tests.core.test_lead import SPEC, SPEEDS, Leader, told, used
 
@@ -17,6 +17,7 @@ class Weather(Leader):
 
     def __init__(self, bytes_per_s: float = 1e8) -> None:
         self.rate, self.ratio = bytes_per_s, dict.fromkeys(SPEEDS, 1.0)
+        self.unlinked: set[str] = set()
         super().__init__()
         self.view.spec = COVERED
 
@@ -25,7 +26,9 @@ class Weather(Leader):
         self.seq += 1
         for name in SPEEDS.keys() - self.silent:
             links = {
-                other: LinkReport(True, 0.001, self.rate, 0, 9) for other in SPEEDS if other != name
+                other: LinkReport(not self.unlinked & {name, other}, 0.001, self.rate, 0, 9)
+                for other in SPEEDS
+                if other != name
             }
             ratio = {SPEC.model: self.ratio[name]}
             self.members.on_load(
@@ -65,6 +68,24 @@ def test_variants_are_chosen_anew_when_conditions_moved_and_not_before() -> None
     assert leader.preparing.variants[0] == plan.variants[0]
     assert "stem..head @edge-2" in leader.preparing.variants
     assert used(leader) == plan, "frames go on under the plan that is there"
+
+
+def test_a_node_is_prepared_for_once_its_links_are_there_which_come_after_it() -> None:
+    """It waited for what it never got: to be tried, beside a plan that it was no part of."""
+    leader = Weather()
+    leader.unlinked = {"edge-2"}
+    leader.run(SETTLE_S + 1.0)
+    plan = leader.settle()
+    assert not any("edge-2" in line for line in plan.variants)
+    leader.unlinked = set()
+    leader.run(2.0)
+    assert leader.preparing.variants[0] == plan.variants[0]
+    assert "stem..head @edge-2" in leader.preparing.variants
+    plan = leader.commit()
+    for unlinked in ({"edge-2"}, set()):
+        leader.unlinked = unlinked
+        leader.run(2.0)
+        assert leader.board.preparing is None, "a link that comes back is none that came"
 
 
 def test_two_choices_are_some_time_apart() -> None:

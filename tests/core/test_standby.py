@@ -11,19 +11,18 @@ from msgspec.structs import replace as changed
 from edgeflow.costmodel.cost import Cluster, CostModel, LinkCost
 from edgeflow.layout.placement import Layout, format_placement, nodes_of, parse_placement
 from edgeflow.leader import standby
-from edgeflow.leader.cover import WEIGHTS_FACTOR
-from edgeflow.leader.standby import (
+from edgeflow.leader.change import (
     GUESS,
     SERVED,
     SERVED_IDLE,
     SLOWER,
-    STANDBYS_MAX,
     STEP,
-    Standby,
     changes,
+    has_come,
     has_moved,
-    standbys,
 )
+from edgeflow.leader.cover import WEIGHTS_FACTOR
+from edgeflow.leader.standby import STANDBYS_MAX, Standby, standbys
 from edgeflow.policy.survey import GUESSED, ask
 from tests.core.asking import GRAPH, SPEC, cluster
 
@@ -263,6 +262,14 @@ def test_conditions_have_moved_where_a_rate_or_a_speed_is_another() -> None:
     assert has_moved(GOOD, cluster(cam_edge_mbps=50.0, cloud_mbps=20.0))
     assert has_moved(GOOD, cluster(cam_edge_mbps=50.0, cloud_mbps=50.0, edge_ratio=2.1))
     assert not has_moved(GOOD, cluster(cam_edge_mbps=50.0, cloud_mbps=50.0, edge=False))
+
+
+def test_a_link_has_come_where_none_was() -> None:
+    alone = cluster(cam_edge_mbps=50.0, cloud_mbps=50.0, edge=False)
+    assert has_come(alone, GOOD)
+    assert not has_come(GOOD, alone)
+    assert not has_come(GOOD, GOOD)
+    assert not has_come(None, GOOD)
 
 
 def test_what_is_nearly_as_good_serves() -> None:
