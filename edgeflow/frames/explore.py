@@ -24,24 +24,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from edgeflow.cluster.membership import EASED
 from edgeflow.estimation.link import FASTER
+from edgeflow.frames.belief import REST_S, REST_S_MAX, UNKNOWN, Belief, Doubt, Trial
 from edgeflow.frames.usual import Usual
 from edgeflow.messages import Spec
 from edgeflow.plans.heldplan import Place, Way
 
-REST_S, REST_S_MAX = 10.0, 120.0
-"""A place that no frame used for so long may have changed. Shorter finds a node that got idle
-sooner, and tries more in vain."""
 TRIALS, TRIALS_QUICK, QUICK = 3, 8, 0.95
 """Samples that make an estimate believe a step (`edgeflow.estimation.steps`); and that make it
 sure of a gain of a sixth, where each trial takes less than this share of the usual."""
 NEWS = 0.8
 """A trial that takes less than this share of what was believed is news, and others follow it."""
-WORTH = 2.0
-"""What is believed to take longer is not tried: guesses are seldom so far off."""
 GAP = 4
 """Frames of the running plan after a slow trial: a stream is not slow twice in a row."""
 AFTER_S = 4.0
@@ -58,6 +53,9 @@ PATIENCE_S_MIN = 1.0
 PRICED_S, NEW_S = 10.0, 0.5
 """Beliefs are asked for this often, and where a way is new, or a node of it eased, whose links were
 slow too as long as it was busy: 1 ms of a desktop's core."""
+YOUNG_S, YOUNG_REST_S = 10.0, 2.0
+"""Of a way that is known for less, beliefs are asked for as often as heartbeats come: who joined
+has just fetched and built, and little else crossed its links. Longer costs the source's CPU."""
 CALM_FRAMES = 24
 """A node's ratio is its own, and no more that of its first, cold runs, after so many frames: the
 window of its estimate. More learns later how quick a node is without load."""
@@ -68,43 +66,6 @@ NO_TRIALS = frozenset({"static", "partnner", "profile-first"})
 
 Home = tuple[str, int]
 """A node in one of its sessions."""
-
-
-class Belief(NamedTuple):
-    """What a way takes, over what the running one takes."""
-
-    now: float
-    idle: float
-    """If its nodes had no other load."""
-
-    @property
-    def is_worth_it(self) -> bool:
-        """Whether it may be better."""
-        return self.now <= WORTH or self.idle < 1.0
-
-
-UNKNOWN = Belief(math.inf, math.inf)
-
-
-class Trial(NamedTuple):
-    """A frame may go this way instead."""
-
-    way: Way
-    limit_s: float
-    """The attempt is given up after so long."""
-
-
-@dataclass(slots=True)
-class Doubt:
-    """About one place."""
-
-    until_s: float = -math.inf
-    """It is settled so long."""
-    rest_s: float = REST_S
-    trials: int = 0
-    """Since it is doubtful."""
-    needed: int = 1
-    """That settle it."""
 
 
 @dataclass(slots=True)
@@ -127,6 +88,8 @@ class Explorer:
     """The placement line of the last trial, where others shall follow it."""
     believed: dict[str, Belief] = field(default_factory=dict)
     """By placement line."""
+    known_s: dict[str, float] = field(default_factory=dict)
+    """By placement line, since when something is believed of it."""
     seen_s: dict[str, float] = field(default_factory=dict)
     """By node, when a frame was there last."""
     peaks: dict[str, float] = field(default_factory=dict)
@@ -221,8 +184,12 @@ class Explorer:
 
     def needs_prices(self, ways: Iterable[Way], running: str, now_s: float) -> bool:
         """Whether what is believed of these is old, or of another running plan, which was left for
-        some reason; or nothing is: a node has just joined."""
+        some reason; or nothing is, or what was when a node had just joined."""
         rest_s = now_s - self.priced_s
+        if rest_s >= YOUNG_REST_S and any(
+            now_s - self.known_s.get(way.line, -math.inf) < YOUNG_S for way in ways
+        ):
+            return True
         is_new = running != self.running or any(
             way.line not in self.believed or way.nodes & self.eased for way in ways
         )
@@ -255,6 +222,7 @@ class Explorer:
                 if doubt.rest_s > REST_S:
                     doubt.until_s, doubt.rest_s = min(doubt.until_s, now_s), REST_S
         usual, self.running, self.priced_s = now.get(running, math.inf), running, now_s
+        self.known_s = {line: self.known_s.get(line, now_s) for line in now}
         found = self.believed.get(self.followed)
         self.believed = (
             {line: Belief(now[line] / usual, idle[line] / usual) for line in now}

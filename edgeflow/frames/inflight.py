@@ -24,8 +24,9 @@ from dataclasses import dataclass, field
 
 from edgeflow.cluster.membership import DEAD_S
 from edgeflow.events import Bundle, Effect, SendTensors
+from edgeflow.frames.belief import Trial
 from edgeflow.frames.doubts import TIMEOUT_DOUBT_S, WORKER_DOUBT_S, Doubts
-from edgeflow.frames.explore import Explorer, Trial
+from edgeflow.frames.explore import Explorer
 from edgeflow.frames.openframe import Attempt, OpenFrame, attempt_at
 from edgeflow.frames.outcome import BACKOFF_S, DEATHS_MAX, Outcomes
 from edgeflow.frames.pace import Pace, Window

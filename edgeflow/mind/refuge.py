@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 
 from edgeflow.costmodel.cost import Cluster, CostModel
 from edgeflow.estimation.neighbour import PROBE_BYTES_MAX, Neighbour
+from edgeflow.frames.belief import UNKNOWN
 from edgeflow.frames.doubts import OVERDUE_DOUBT_S
-from edgeflow.frames.explore import UNKNOWN, Explorer
+from edgeflow.frames.explore import Explorer
 from edgeflow.frames.openframe import Attempt, OpenFrame
 from edgeflow.frames.usual import OVERDUE
 from edgeflow.layout.placement import parse_placement

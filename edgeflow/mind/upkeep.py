@@ -17,7 +17,8 @@ from edgeflow.costmodel.cost import NodeCost, Seconds, Workload
 from edgeflow.estimation.ratio import RatioEstimate
 from edgeflow.estimation.timings import Timings
 from edgeflow.events import Effect, Publish
-from edgeflow.frames.explore import Explorer, Trial, is_explored
+from edgeflow.frames.belief import Trial
+from edgeflow.frames.explore import Explorer, is_explored
 from edgeflow.frames.pace import Window
 from edgeflow.layout.split import Segment
 from edgeflow.messages import Held, Spec

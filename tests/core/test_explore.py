@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from edgeflow.cluster.membership import EASED
 from edgeflow.codec import plan_hash
 from edgeflow.estimation.link import FASTER
+from edgeflow.frames.belief import REST_S, WORTH, Doubt, Trial
 from edgeflow.frames.explore import (
     AFTER_S,
     CALM_FRAMES,
@@ -19,14 +20,12 @@ from edgeflow.frames.explore import (
     NEW_S,
     PATIENCE,
     PRICED_S,
-    REST_S,
     SAVED,
     TRIALS,
     TRIALS_QUICK,
-    WORTH,
-    Doubt,
+    YOUNG_REST_S,
+    YOUNG_S,
     Explorer,
-    Trial,
     is_explored,
 )
 from edgeflow.frames.pace import Window
@@ -141,6 +140,16 @@ def test_a_way_that_is_new_is_priced_at_once() -> None:
     assert not found.needs_prices([RUNNING, OTHER], LINES[0], NOW_S + NEW_S / 2)
     assert found.needs_prices([RUNNING, OTHER], LINES[0], NOW_S + NEW_S)
     assert found.needs_prices([RUNNING], LINES[0], NOW_S + PRICED_S)
+
+
+def test_a_way_that_is_young_is_priced_again_as_its_node_settles() -> None:
+    """Who joined was believed to be slow in its first second, and not tried for ten more."""
+    found, seconds = explorer(), dict.fromkeys(LINES, USUAL_S)
+    for after_s, is_young in ((0.0, True), (YOUNG_REST_S, True), (YOUNG_S, False)):
+        found.believe(seconds, seconds, LINES[0], NOW_S + after_s)
+        again_s = NOW_S + after_s + YOUNG_REST_S
+        assert found.needs_prices([RUNNING, OTHER, MIXED], LINES[0], again_s) == is_young
+        assert not found.needs_prices([RUNNING, OTHER, MIXED], LINES[0], again_s - 0.1)
 
 
 def test_a_way_over_a_node_that_eased_is_priced_again_as_its_links_recover() -> None:

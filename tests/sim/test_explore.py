@@ -7,6 +7,7 @@ import math
 import pytest
 
 from edgeflow.frames import explore
+from edgeflow.frames.belief import WORTH
 from edgeflow.sim.weather import Report, Weather, run_weather
 
 BUSY_S, IDLE_S = 15.0, 35.0
@@ -28,7 +29,7 @@ def test_a_node_that_got_idle_is_used_again(seed: int) -> None:
     usual_s = sorted(each.latency_s for each in report.frames)[len(report.frames) // 2]
     extra_s = sum(max(0.0, each.latency_s - usual_s) for each in tried)
     spent_s = sum(each.latency_s for each in report.frames)
-    assert 0 < extra_s <= 0.02 * spent_s + (explore.CREDIT + explore.WORTH) * 2 * usual_s
+    assert 0 < extra_s <= 0.02 * spent_s + (explore.CREDIT + WORTH) * 2 * usual_s
 
 
 def test_without_trials_nobody_ever_knows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from edgeflow.sim.weather.resnet import RESNET
 from edgeflow.sim.weather.script import HOME
 from edgeflow.traces import Trace
 
-SEEDS, NOISY_SEEDS = range(20), range(10)
+SEEDS, NOISY_SEEDS, LATE_LINKS_SEED = range(20), range(10), 12
 STEP_S, BACK_S, END_S = 20.0, 40.0, 60.0
 CHANGES = {
     "bandwidth": ((STEP_S, "link * cloud-1 4mbps"), (BACK_S, "link * cloud-1 50mbps")),
@@ -101,6 +101,12 @@ def test_a_node_whose_load_goes_away_is_used_again_within_8_frames(change: str) 
 def test_a_faster_node_that_joins_is_used_within_8_frames() -> None:
     found = frames("fleet", STEP_S)
     assert statistics.median(found) <= 8, told(found)
+
+
+@pytest.mark.slow
+def test_a_node_whose_links_are_heard_of_after_it_is_tried_all_the_same() -> None:
+    """In this history they were so late that nothing was prepared there, and it was never used."""
+    assert played("fleet", LATE_LINKS_SEED).convergence(STEP_S, BACK_S).frames <= 8
 
 
 @pytest.mark.slow
