@@ -54,8 +54,9 @@ PRICED_S, NEW_S = 10.0, 0.5
 """Beliefs are asked for this often, and where a way is new, or a node of it eased, whose links were
 slow too as long as it was busy: 1 ms of a desktop's core."""
 YOUNG_S, YOUNG_REST_S = 10.0, 2.0
-"""Of a way that is known for less, beliefs are asked for as often as heartbeats come: who joined
-has just fetched and built, and little else crossed its links. Longer costs the source's CPU."""
+"""Of a way that is known for less, over a node where no frame was yet, beliefs are asked for as
+often as heartbeats come: who joined has just fetched and built, and little else crossed its links.
+Longer costs the source's CPU."""
 CALM_FRAMES = 24
 """A node's ratio is its own, and no more that of its first, cold runs, after so many frames: the
 window of its estimate. More learns later how quick a node is without load."""
@@ -186,9 +187,7 @@ class Explorer:
         """Whether what is believed of these is old, or of another running plan, which was left for
         some reason; or nothing is, or what was when a node had just joined."""
         rest_s = now_s - self.priced_s
-        if rest_s >= YOUNG_REST_S and any(
-            now_s - self.known_s.get(way.line, -math.inf) < YOUNG_S for way in ways
-        ):
+        if rest_s >= YOUNG_REST_S and any(self._is_young(way, now_s) for way in ways):
             return True
         is_new = running != self.running or any(
             way.line not in self.believed or way.nodes & self.eased for way in ways
@@ -231,6 +230,12 @@ class Explorer:
         )
         if found is not None and self.followed in self.believed:
             self.believed[self.followed] = found
+
+    def _is_young(self, way: Way, now_s: float) -> bool:
+        """Whether it is known for a short time, and goes over a node where no frame was yet."""
+        if now_s - self.known_s.get(way.line, -math.inf) >= YOUNG_S:
+            return False
+        return any(node == to and (node, to) not in self.doubts for node, to in way.places)
 
     def _times(self, way: Way) -> float:
         """What a way is believed to take, over what the running one takes."""

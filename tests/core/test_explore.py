@@ -150,6 +150,7 @@ def test_a_way_that_is_young_is_priced_again_as_its_node_settles() -> None:
         again_s = NOW_S + after_s + YOUNG_REST_S
         assert found.needs_prices([RUNNING, OTHER, MIXED], LINES[0], again_s) == is_young
         assert not found.needs_prices([RUNNING, OTHER, MIXED], LINES[0], again_s - 0.1)
+        assert not found.needs_prices([RUNNING], LINES[0], again_s), "frames were there"
 
 
 def test_a_way_over_a_node_that_eased_is_priced_again_as_its_links_recover() -> None:
