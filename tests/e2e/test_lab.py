@@ -378,8 +378,8 @@ def test_the_time_line_is_played_and_logged(lab: Path) -> None:
 
 
 def test_four_busy_processes_leave_a_fifth_of_the_quota(lab: Path) -> None:
-    """A third where the kernel spreads them unevenly over two cores, as seen three times on end; more
-    where it gives them a core and this one the other: not three times."""
+    """A third where the kernel spreads them unevenly over two cores, as seen three times on end;
+    more where it gives them a core and this one the other: not three times."""
     edgeflow("lab", "do", "load", "cloud-1", "4")
     got: list[float] = []
     while len(got) < 3 and not any(each < 0.2 for each in got):
