@@ -187,12 +187,13 @@ class Explorer:
         """Whether what is believed of these is old, or of another running plan, which was left for
         some reason; or nothing is, or what was when a node had just joined."""
         rest_s = now_s - self.priced_s
-        if rest_s >= YOUNG_REST_S and any(self._is_young(way, now_s) for way in ways):
-            return True
+        if rest_s < NEW_S:
+            return False
         is_new = running != self.running or any(
             way.line not in self.believed or way.nodes & self.eased for way in ways
         )
-        return rest_s >= PRICED_S or (is_new and rest_s >= NEW_S)
+        is_young = any(self._is_young(way, now_s) for way in ways)
+        return is_new or rest_s >= (YOUNG_REST_S if is_young else PRICED_S)
 
     def choose(self, ways: Iterable[Way], now_s: float) -> Trial | None:
         """Of these the doubtful one that is believed to be the best and may be better than the

@@ -378,14 +378,15 @@ def test_the_time_line_is_played_and_logged(lab: Path) -> None:
 
 
 def test_four_busy_processes_leave_a_fifth_of_the_quota(lab: Path) -> None:
-    """A third where the kernel spreads them unevenly over two cores, as seen three times on end;
-    more where it gives them a core and this one the other: not three times."""
+    """Held on each core in turn: left alone, the kernel may give this one most of a core, and the
+    four the other, for as long as it takes."""
     edgeflow("lab", "do", "load", "cloud-1", "4")
     got: list[float] = []
-    while len(got) < 3 and not any(each < 0.2 for each in got):
-        got.append(float(edgeflow("lab", "exec", "cloud-1", "--", sys.executable, "-c", SPIN)))
+    for core in sorted(os.sched_getaffinity(0)):
+        held = f"import os\nos.sched_setaffinity(0, {{{core}}})\n{SPIN}"
+        got.append(float(edgeflow("lab", "exec", "cloud-1", "--", sys.executable, "-c", held)))
     edgeflow("lab", "do", "load", "cloud-1", "0")
-    assert 0.05 < min(got) < 0.2  # a fifth of 0.5 cores is 0.1; a half would be 0.25
+    assert 0.05 < min(got) < 0.16  # a fifth of 0.5 cores is 0.1; a half would be 0.25
 
 
 def test_a_trace_moves_a_link_step_by_step_and_each_is_logged(lab: Path, tmp_path: Path) -> None:
