@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from edgeflow.cluster.membership import EASED
 from edgeflow.estimation.link import FASTER
 from edgeflow.frames.belief import REST_S, REST_S_MAX, UNKNOWN, Belief, Doubt, Trial
+from edgeflow.frames.tally import MEASURING
 from edgeflow.frames.usual import Usual
 from edgeflow.messages import Spec
 from edgeflow.plans.heldplan import Place, Way
@@ -61,7 +62,7 @@ CALM_FRAMES = 24
 """A node's ratio is its own, and no more that of its first, cold runs, after so many frames: the
 window of its estimate. More learns later how quick a node is without load."""
 PLACES_MAX = 512
-NO_TRIALS = frozenset({"static", "partnner", "profile-first"})
+NO_TRIALS = MEASURING | {"static"}
 """Policies that ask for nothing, or measure by themselves."""
 
 

@@ -19,6 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from edgeflow.frames.tally import MEASURING
+from edgeflow.messages import Spec
 from edgeflow.plans.heldplan import Way
 
 TIMEOUT_S_MIN = 1.0
@@ -49,6 +51,8 @@ class Window(NamedTuple):
     frames: int
     bytes: int = 64 << 20
     """Of inputs."""
+    waiting: int = 0
+    """So many may always wait, however slow the fleet is; 0: as many as may fly."""
 
 
 @dataclass(slots=True)
@@ -61,7 +65,7 @@ class Pace:
     full_since_s: float = math.inf
     """The window has had no room since then."""
     may_wait: int = 0
-    """As many as may fly may always wait, however slow the fleet is."""
+    """So many may always wait, see `Window`."""
     long_since_s: float = math.inf
     """Since when one has to wait for more than STANDING_S; over at half of that."""
     landed_s: float = -math.inf
@@ -83,7 +87,7 @@ class Pace:
 
     def on_window(self, window: Window, is_full: bool, waiting: int, now_s: float) -> None:
         """Whether there is no room left, after all that may be sent was sent."""
-        self.may_wait = window.frames
+        self.may_wait = window.waiting or window.frames
         self.full_since_s = min(self.full_since_s, now_s) if is_full else math.inf
         wait_s = waiting * self.gap_s() if is_full else 0.0
         if wait_s > STANDING_S:
@@ -140,6 +144,14 @@ class Pace:
             kept = sorted(self.gaps_s)[: len(self.gaps_s) - len(self.gaps_s) // GAPS_SPARED]
             self._gap_s = sum(kept) / len(kept)
         return self._gap_s
+
+
+def window_of(spec: Spec) -> Window:
+    """What may be in flight of a deployment: one frame where its policy measures, which else would
+    measure queues; as many are under way or may wait as else."""
+    if spec.policy in MEASURING and not spec.placement:
+        return Window(1, spec.window_bytes, 2 * spec.window_frames - 1)
+    return Window(spec.window_frames, spec.window_bytes)
 
 
 def quantile_s(seconds: Iterable[float], share: float) -> float:

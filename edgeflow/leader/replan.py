@@ -224,6 +224,7 @@ class Replan:
             since_s=watch.committed_s,
             measured={each.plan: each for each in view.lately if each.variant == 0},
             waiting=view.waiting,
+            is_draining=view.board is not None and bool(view.board.draining),
             prepared=tuple(watch.switches.lines),
             keepers=frozenset(name for name, held in view.helds.items() if held.keeps_model),
             switch_s=watch.switches.usual_s,

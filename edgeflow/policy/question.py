@@ -44,6 +44,8 @@ class Question:
     """By placement line of the running plan's variants: what frames on trial took, likewise."""
     waiting: int = 0
     """Frames that are parked or fly beside another one, as last told: none has the fleet alone."""
+    is_draining: bool = False
+    """Frames of the plan before are still under way."""
     is_news: bool = False
     """Asked because something notable was heard."""
     prepared: tuple[str, ...] = ()

@@ -7,9 +7,9 @@
 
 A trial is a switch like any other: prepared first, so that no frame is lost. Where what was asked
 for is not what runs in the end, it could not be prepared, and counts as infinite. Of frames that
-nobody sends nothing is learned: a search waits for them. After a trial that was too slow for the
-frames that came, those that wait are let pass before the next one is measured. A search that ends
-where it began was in vain, and the next one waits for twice as many frames.
+nobody sends nothing is learned: a search waits for them. One flies at a time
+(`edgeflow.frames.pace`), so that none takes longer for those that a slow trial left behind. A
+search that ends where it began was in vain, and the next one waits for twice as many frames.
 
 Invariant: where a plan breaks, the best cut that is known and works stands in.
 """
@@ -35,9 +35,6 @@ DRIFT_FRAMES = 5
 """The median of so many frames tells."""
 REST_FRAMES, REST_FRAMES_MAX = 5, 320
 """A settled search is not opened again before so many frames; twice as many after one in vain."""
-PASS_FRAMES, PASS_SETTLED = 3, 30
-"""So many frames of a trial, or of what was settled on, are let pass at most while others wait:
-where they always do, all cuts are alike."""
 LATE_S = 20.0
 """A trial that answers nothing for so long while frames wait counts as that long."""
 IDLE_S = 10.0
@@ -65,8 +62,8 @@ class Search(ABC):
     """Measured since the search was opened."""
     counted: tuple[str, int] = ("", 0)
     """A plan, and how many of its frames do not count: they came before the trial."""
-    is_clear: bool = True
-    """No frame of another trial is in the way any more."""
+    counted_s: float = -math.inf
+    """Since when its frames count, or could be sent at all."""
     rest_frames: int = REST_FRAMES
     fed_s: float = -math.inf
     """When something was learned last."""
@@ -109,21 +106,24 @@ class Search(ABC):
         assert self.cuts is not None
         running = self.cuts.place_of(question.plan.variants[0])
         taken_s = self._taken_s(question)
+        if question.is_draining:
+            self.counted_s = question.now_s  # the trial's own frames are not sent yet
         if self.asked is None:
             pass
         elif running != self.asked:
             self.took_s[self.asked] = math.inf
         elif self.is_open:
             is_late = not taken_s and question.waiting > 0
-            if is_late and question.now_s - question.since_s > self.late_s():
-                taken_s = (question.now_s - question.since_s,)
+            rest_s = question.now_s - max(question.since_s, self.counted_s)
+            if is_late and rest_s > self.late_s():
+                taken_s = (rest_s,)
             elif not self.enough(taken_s):
                 return None
             self.took_s[self.asked] = median(taken_s)
             self.frames, self.fed_s = self.frames + len(taken_s), question.now_s
         elif self._has_drifted(question, taken_s):
-            self.took_s = {self.asked: median(taken_s[-DRIFT_FRAMES:])}
-            self.is_open, self.before, self.frames = True, self.asked, 0
+            self._reopen(question)
+            return None
         else:
             return None
         return self._ask(question, running)
@@ -147,6 +147,13 @@ class Search(ABC):
         self.asked = self.before = None
         self.rest_frames = REST_FRAMES
 
+    def _reopen(self, question: Question) -> None:
+        """Nothing is known any more, nor of the cut that runs: the frames that told of the drift
+        came while things changed, some before and some after."""
+        self.took_s, self.before, self.frames = {}, self.asked, 0
+        self.is_open, self.fed_s = True, question.now_s
+        self._count_from_now(question)
+
     def _ask(self, question: Question, running: int | None) -> Choice | None:
         """The next trial that can be run, or the best cut; None where that runs already."""
         while True:
@@ -157,7 +164,7 @@ class Search(ABC):
                 self._close(place)
             if place is None:
                 return None
-            self.asked, self.is_clear = place, question.waiting == 0
+            self.asked = place
             if place == running:
                 self._count_from_now(question)
                 return None
@@ -204,15 +211,8 @@ class Search(ABC):
         return lately.frames - (before if name == lately.plan else 0)
 
     def _taken_s(self, question: Question) -> Sequence[float]:
-        """What the latest of them took, once no other frames are in the way."""
+        """What the latest of them took."""
         assert question.plan is not None
-        if not self.is_clear:
-            count = self._frames_of(question)
-            most = PASS_FRAMES if self.is_open else PASS_SETTLED
-            self.is_clear = count > 0 and (question.waiting == 0 or count >= most)
-            if self.is_clear:
-                self._count_from_now(question)
-            return ()
         count = self._frames_of(question)
         lately = question.measured.get(str(question.plan.id))
         return lately.flights_s[-count:] if lately is not None and count > 0 else ()
@@ -222,6 +222,7 @@ class Search(ABC):
         assert question.plan is not None
         lately = question.measured.get(str(question.plan.id))
         self.counted = str(question.plan.id), lately.frames if lately is not None else 0
+        self.counted_s = question.now_s
 
     def _proposal(self, question: Question, place: int) -> Proposal | None:
         """A cut as a plan; None where it cannot be run, or breaks what has to be kept."""

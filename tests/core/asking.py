@@ -67,6 +67,7 @@ class Asked:
     """Whether a placement line cannot be prepared."""
     shunned: tuple[str, ...] = ()
     waiting: int = 0
+    is_draining: bool = False
     prices: Prices = field(default_factory=Prices)
     tried: list[str] = field(default_factory=list)
     """Placement lines in the order in which they ran."""
@@ -86,6 +87,7 @@ class Asked:
             since_s=self.since_s,
             measured=self.lately,
             waiting=self.waiting,
+            is_draining=self.is_draining,
             keepers=frozenset(self.cluster.nodes),
         )
         if self.plan is None:
@@ -100,6 +102,7 @@ class Asked:
             measured=self.lately,
             tried=self.on_trial,
             waiting=self.waiting,
+            is_draining=self.is_draining,
             keepers=asked.keepers,
         )
 

@@ -18,9 +18,11 @@ from edgeflow.frames.pace import (
     TIMEOUT_P99_FACTOR,
     TIMEOUT_S_MIN,
     Pace,
+    window_of,
 )
 from edgeflow.frames.tally import RETRIES_PER_RESULT, RETRIES_START, Tally
 from edgeflow.messages import Frame
+from tests.core.asking import SPEC
 from tests.core.sources import Source, cancels, held, outcomes
 
 
@@ -152,6 +154,26 @@ def test_as_many_as_may_fly_may_always_wait(source: Source) -> None:
     for _ in range(4 - waiting):
         assert source.submit() == []
     assert outcomes(source.submit()) == ["overload"]
+
+
+@pytest.mark.parametrize(
+    ("change", "flying"),
+    [
+        ({}, 8),
+        ({"policy": "partnner"}, 1),
+        ({"policy": "profile-first"}, 1),
+        ({"policy": "partnner", "placement": "fc @cam"}, 8),
+    ],
+)
+def test_one_frame_flies_where_frames_are_compared_and_as_many_are_taken_as_else(
+    source: Source, change: dict[str, str], flying: int
+) -> None:
+    window = window_of(replace(SPEC, window_frames=8, **change))
+    assert window.frames == flying
+    pace, waiting = Pace(before_s=100.0), 16 - flying
+    pace.on_window(window, True, 0, source.now_s)
+    assert not pace.overload(waiting - 1, 1e9, source.now_s)
+    assert pace.overload(waiting, 1e9, source.now_s)
 
 
 def test_while_no_plan_is_usable_frames_wait_however_long(source: Source) -> None:

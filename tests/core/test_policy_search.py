@@ -14,7 +14,7 @@ from edgeflow.planning import PlanningError
 from edgeflow.policy.cuts import Cuts
 from edgeflow.policy.partnner import Partnner
 from edgeflow.policy.profile_first import FRAMES, ProfileFirst
-from edgeflow.policy.search import DRIFT_FRAMES, PASS_FRAMES, REST_FRAMES, Search
+from edgeflow.policy.search import DRIFT_FRAMES, REST_FRAMES, Search
 from tests.core.asking import SPEC, Asked, cluster
 
 Latency = Callable[[int], float]
@@ -152,8 +152,8 @@ def test_a_settled_search_is_left_alone_by_noise_and_opened_by_a_drift(
     assert play(asked, valley(3), 400, seed=1, noise=0.2) == 0
     asked.cluster = cluster(cam_edge_mbps=2.0, cloud_mbps=2.0)
     tried = len(asked.tried)
-    play(asked, lambda place: 2 * valley(9)(place), DRIFT_FRAMES)
-    assert len(asked.tried) > tried, "opened"
+    play(asked, lambda place: 2 * valley(9)(place), DRIFT_FRAMES + FRAMES)
+    assert len(asked.tried) > tried, "opened, and what runs measured anew"
     play(asked, lambda place: 2 * valley(9)(place), 60)
     assert place(asked) == 9
 
@@ -191,29 +191,27 @@ def test_a_cut_is_abandoned_once_its_first_frame_is_much_worse() -> None:
     assert not search.enough([])
 
 
-def test_frames_that_wait_since_a_slow_trial_are_let_pass_before_the_next_is_measured() -> None:
-    asked = Asked(ProfileFirst())
+def test_frames_that_came_while_things_changed_do_not_count_for_the_cut_that_runs() -> None:
+    asked = Asked(Partnner())
     asked.first()
-    asked.waiting = 3
-    play(asked, valley(0), FRAMES)
-    for _ in range(2):  # the second cut, while the first one's frames are in the way
-        asked.frame(9.9)
-        assert asked.review() is None
-    asked.waiting = 0
-    asked.frame(9.9)
-    assert asked.review() is None
-    play(asked, valley(0), FRAMES)
+    play(asked, scaled(valley(0), 4), 40)
+    for level in (2, 2, 2, 1):  # the median of the last five is of neither time
+        play(asked, scaled(valley(0), level), 1)
+    play(asked, valley(0), 40)
     assert isinstance(asked.policy, Search)
-    assert asked.policy.took_s[1] == pytest.approx(valley(0)(1))
+    assert asked.policy.took_s[0] == pytest.approx(valley(0)(0))
+    assert place(asked) == 0
 
 
-def test_where_frames_always_wait_a_few_are_let_pass_and_the_search_goes_on() -> None:
-    asked = Asked(ProfileFirst(), waiting=3)
+def test_a_trial_is_not_late_while_frames_of_the_one_before_are_under_way() -> None:
+    asked = Asked(Partnner())
     asked.first()
-    play(asked, valley(4), (FRAMES + PASS_FRAMES) * lines(asked) + 3)
-    assert isinstance(asked.policy, Search)
-    assert not asked.policy.is_open
-    assert place(asked) == 4
+    play(asked, valley(0), 2)
+    asked.waiting, asked.is_draining = 2, True
+    assert asked.review(30.0) is None
+    asked.is_draining = False
+    assert asked.review(0.5) is None
+    assert asked.review(10.0) is not None
 
 
 def test_a_trial_that_answers_nothing_while_frames_wait_is_left() -> None:
