@@ -123,7 +123,9 @@ def deploy(
     policy: Annotated[str, typer.Option(help=POLICY_HELP)] = "mincut",
     rate_fps: Annotated[float, typer.Option(min=0.0, help=RATE_HELP)] = 0.0,
     placement: Annotated[str, typer.Option(help="A plan by hand: 'conv1..pool2 @a | fc @b'.")] = "",
-    window: Annotated[int, typer.Option(min=1, help="Frames under way at once.")] = 4,
+    window: Annotated[
+        int, typer.Option(min=1, help="Frames under way at once; partnner, profile-first: one.")
+    ] = 4,
     deadline_s: Annotated[float, typer.Option(help="Default deadline of a frame.")] = 30.0,
     objective: Annotated[str, typer.Option(help="latency, throughput or traffic.")] = "latency",
     latency_ms_max: Annotated[float, typer.Option(help="Plans take no longer; 0: any.")] = 0.0,

@@ -33,8 +33,13 @@ def readiness(core: NodeCore, name: str) -> tuple[bool, str, str]:
     board, status = view.board, view.status
     phase = status.phase if status is not None else "waiting"
     sentence = status.sentence if status is not None else "no leader has answered yet"
-    if board is None or board.committed is None or board.generation != view.spec.generation:
-        return False, phase if board and board.generation == view.spec.generation else "", sentence
+    if board is None or board.generation != view.spec.generation:
+        return False, "", sentence
+    if board.committed is None and board.preparing is not None and phase == "impossible":
+        # The board comes before the status: what that says is of the wish before.
+        return False, "preparing", "a plan is being prepared"
+    if board.committed is None:
+        return False, phase, sentence
     held = view.helds.get(view.spec.source)
     active = held is not None and any(
         holding.status == "active" and holding.id == board.committed.id for holding in held.plans

@@ -29,10 +29,14 @@ IMPOSSIBLE = Status("job", "net", "cam-1", "impossible", "nobody is here", "", 0
 
 
 def told(
-    *, committed: Plan | None = PLAN, generation: int = 7, status: str = "active"
+    *,
+    committed: Plan | None = PLAN,
+    preparing: Plan | None = None,
+    generation: int = 7,
+    status: str = "active",
 ) -> tuple[bool, str, str]:
     core = NodeCore(Caps("cam-1", 1, EDGE, "", "", 1, 1, (), (), None, False, True, (), ""))
-    board = Board("job", CLAIM, generation, None, committed)
+    board = Board("job", CLAIM, generation, preparing, committed)
     held = Held("job", "cam-1", 1, (Holding(PLAN_ID, SHA, status, 0, 0),))
     core.parts.deployments.views["job"] = View("job", SPEC, board, {"cam-1": held}, IMPOSSIBLE)
     return readiness(core, "job")
@@ -53,3 +57,7 @@ def test_while_the_source_takes_its_plan_in_an_older_impossible_does_not_count()
 @pytest.mark.parametrize(("generation", "phase"), [(7, "impossible"), (6, "")])
 def test_impossible_counts_where_it_was_said_of_this_wish(generation: int, phase: str) -> None:
     assert told(committed=None, generation=generation)[:2] == (False, phase)
+
+
+def test_while_the_first_plan_of_this_wish_is_prepared_an_older_impossible_does_not_count() -> None:
+    assert told(committed=None, preparing=PLAN)[:2] == (False, "preparing")
