@@ -90,9 +90,8 @@ class Flow:
         """Have a model run by the cluster; returns the deployment's name once it is ready.
 
         `source`: where frames enter (None: here). `policy`: how the plan is made and follows what
-        changes, see `edgeflow.policy`. `placement`: by hand. `rate_fps`: frames a second that it
-        has to keep up with. `window_frames`: under way at once, one where the policy measures.
-        `wait_s` None: at once.
+        changes, see `edgeflow.policy`. `placement`: by hand. `rate_fps`: frames a second to keep up
+        with. `window_frames`: under way at once; 1 if the policy measures. `wait_s` None: at once.
         `tiles`: layers may be tiled over several nodes of a tier. `fallbacks`: what stands in for a
         lost node, and plans that are likely next, are prepared beforehand, which takes memory.
         `explore_share`: of all latency, what spare frames along doubtful ways may add; 0: none.

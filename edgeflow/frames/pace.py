@@ -54,6 +54,14 @@ class Window(NamedTuple):
     waiting: int = 0
     """So many may always wait, however slow the fleet is; 0: as many as may fly."""
 
+    @classmethod
+    def of(cls, spec: Spec) -> Window:
+        """Of a deployment: one frame flies where its policy measures, which else would measure
+        queues; as many fly or wait as else."""
+        if spec.policy in MEASURING and not spec.placement:
+            return cls(1, spec.window_bytes, 2 * spec.window_frames - 1)
+        return cls(spec.window_frames, spec.window_bytes)
+
 
 @dataclass(slots=True)
 class Pace:
@@ -144,14 +152,6 @@ class Pace:
             kept = sorted(self.gaps_s)[: len(self.gaps_s) - len(self.gaps_s) // GAPS_SPARED]
             self._gap_s = sum(kept) / len(kept)
         return self._gap_s
-
-
-def window_of(spec: Spec) -> Window:
-    """What may be in flight of a deployment: one frame where its policy measures, which else would
-    measure queues; as many are under way or may wait as else."""
-    if spec.policy in MEASURING and not spec.placement:
-        return Window(1, spec.window_bytes, 2 * spec.window_frames - 1)
-    return Window(spec.window_frames, spec.window_bytes)
 
 
 def quantile_s(seconds: Iterable[float], share: float) -> float:

@@ -32,7 +32,8 @@ SOON_S = 0.15
 RATE_S = 1.0
 """The rate of results is taken over so long at least."""
 MEASURING = frozenset({"partnner", "profile-first"})
-"""Policies that choose by what frames took: they wait for every result."""
+"""Policies that choose by what frames took: they hear of every result, and one frame flies at a
+time (`edgeflow.frames.pace`)."""
 
 Under = tuple[str, int]
 """Plan id in words, and variant."""

@@ -23,6 +23,7 @@ from msgspec.structs import replace as changed
 
 from edgeflow.costmodel.cost import Cluster, CostModel
 from edgeflow.errors import EdgeflowError
+from edgeflow.frames.tally import MEASURING
 from edgeflow.layout.placement import Layout, format_placement, nodes_of
 from edgeflow.leader.change import Change, changes
 from edgeflow.leader.cover import best_untiled, left_over, needs
@@ -38,7 +39,7 @@ BEFORE_MAX = 2
 SCENES_MAX, SCENE_LAYERS_MAX = 12, 1000
 """Looked at, and their layers in all: a plan each, 2 ms of a desktop's core for 30 layers. Of deep
 networks only the likeliest: the leader hears nothing meanwhile."""
-NO_STANDBYS = frozenset({"static", "partnner", "profile-first"})
+NO_STANDBYS = MEASURING | {"static"}
 """Policies whose next plan is none, or one of their own measuring."""
 
 

@@ -20,7 +20,7 @@ def input_names(core: NodeCore, deployment: str) -> tuple[str, ...] | None:
 
 
 def window_of(core: NodeCore, deployment: str) -> int:
-    """Frames that may be in flight at once."""
+    """Frames that a caller may keep with a deployment at once."""
     view = core.parts.deployments.views.get(deployment)
     return view.spec.window_frames if view is not None and view.spec is not None else 4
 
@@ -35,10 +35,10 @@ def readiness(core: NodeCore, name: str) -> tuple[bool, str, str]:
     sentence = status.sentence if status is not None else "no leader has answered yet"
     if board is None or board.generation != view.spec.generation:
         return False, "", sentence
-    if board.committed is None and board.preparing is not None and phase == "impossible":
-        # The board comes before the status: what that says is of the wish before.
-        return False, "preparing", "a plan is being prepared"
     if board.committed is None:
+        if board.preparing is not None and phase == "impossible":
+            # The board is told before the status, which is still of the wish before.
+            phase, sentence = "preparing", "a plan is being prepared"
         return False, phase, sentence
     held = view.helds.get(view.spec.source)
     active = held is not None and any(

@@ -19,7 +19,7 @@ from edgeflow.estimation.timings import Timings
 from edgeflow.events import Effect, Publish
 from edgeflow.frames.belief import Trial
 from edgeflow.frames.explore import Explorer, is_explored
-from edgeflow.frames.pace import window_of
+from edgeflow.frames.pace import Window
 from edgeflow.layout.split import Segment
 from edgeflow.messages import Held, Spec
 from edgeflow.mind.beliefs import listen, priced
@@ -85,7 +85,7 @@ class Upkeep:
             refuge.seek(parts, held, graph, here, now_s)
             if way := self._usable(here, refuge, now_s):
                 trial = self._trial(way, here, spec, graph, now_s)
-                effects += parts.inflight.pump(name, way, window_of(spec), graph, now_s, trial)
+                effects += parts.inflight.pump(name, way, Window.of(spec), graph, now_s, trial)
         return effects
 
     def contradict(self, heard: Held, now_s: float) -> None:

@@ -114,9 +114,9 @@ class Search(ABC):
             self.took_s[self.asked] = math.inf
         elif self.is_open:
             is_late = not taken_s and question.waiting > 0
-            rest_s = question.now_s - max(question.since_s, self.counted_s)
-            if is_late and rest_s > self.late_s():
-                taken_s = (rest_s,)
+            waited_s = question.now_s - max(question.since_s, self.counted_s)
+            if is_late and waited_s > self.late_s():
+                taken_s = (waited_s,)
             elif not self.enough(taken_s):
                 return None
             self.took_s[self.asked] = median(taken_s)

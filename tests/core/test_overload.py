@@ -18,7 +18,7 @@ from edgeflow.frames.pace import (
     TIMEOUT_P99_FACTOR,
     TIMEOUT_S_MIN,
     Pace,
-    window_of,
+    Window,
 )
 from edgeflow.frames.tally import RETRIES_PER_RESULT, RETRIES_START, Tally
 from edgeflow.messages import Frame
@@ -168,7 +168,7 @@ def test_as_many_as_may_fly_may_always_wait(source: Source) -> None:
 def test_one_frame_flies_where_frames_are_compared_and_as_many_are_taken_as_else(
     source: Source, change: dict[str, str], flying: int
 ) -> None:
-    window = window_of(replace(SPEC, window_frames=8, **change))
+    window = Window.of(replace(SPEC, window_frames=8, **change))
     assert window.frames == flying
     pace, waiting = Pace(before_s=100.0), 16 - flying
     pace.on_window(window, True, 0, source.now_s)

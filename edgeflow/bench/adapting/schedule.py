@@ -13,12 +13,12 @@ from edgeflow.bench.adapting.draw import DRAWN
 from edgeflow.bench.adapting.jobs import Job
 from edgeflow.bench.adapting.runs import Runs
 from edgeflow.bench.adapting.scenario import ALONG, CONDITIONS, FULL_MBPS, network
+from edgeflow.frames.tally import MEASURING
 from edgeflow.traces import Trace, written
 
-MEASURING = ("partnner", "profile-first")
-"""Policies that try plan after plan: their phases go on for up to MORE times as many frames, while
-the placement changes."""
 MORE = 8
+"""Policies that measure try plan after plan: their phases go on for up to so many times as many
+frames, while the placement changes."""
 NOISE = 0.2
 """Up or down, anew each second."""
 
