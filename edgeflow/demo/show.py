@@ -105,6 +105,8 @@ class Show:
         parts += [links_line(snapshot), Text()]
         told = [notice for notice in notices if not notice.startswith(HAND_OUT)]
         parts += [Text(line, style="dim") for line in told[-3:]]
+        for text in (part for part in parts if isinstance(part, Text)):
+            text.no_wrap, text.overflow = False, "fold"  # the console's own lines are never wrapped
         return Panel(Group(*parts), title=self.title, title_align="left")
 
 
